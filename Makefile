@@ -1,0 +1,33 @@
+# `make head` turns a photo into a 3D head in out/; `make test` checks the package. Both need Python 3.10-3.12 and make.
+PYTHON ?= python3
+VENV ?= .venv
+PHOTO ?= astronaut
+OUT ?= out
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: head test lint gallery clean
+
+head: $(STAMP)
+	$(BIN)/gen3dface head $(if $(filter astronaut,$(PHOTO)),--example astronaut,"$(PHOTO)") -o "$(OUT)"
+
+test: $(STAMP) lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+gallery: $(STAMP)
+	$(BIN)/python docs/make_gallery.py
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,1 @@
+"""Model, training, data and evaluation settings as YAML files."""

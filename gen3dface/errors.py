@@ -1,0 +1,53 @@
+"""Every error that the library raises on purpose: one base class, one class a cause."""
+
+
+class Gen3DFaceError(Exception):
+    """Base class. The message says what was wrong, where, and what to do."""
+
+
+class ImageDecodeError(Gen3DFaceError):
+    """The bytes are no image that can be read, or one too large to be read safely."""
+
+
+class NoFaceError(Gen3DFaceError):
+    """No face was found in the image."""
+
+
+class FaceTooSmallError(Gen3DFaceError):
+    """The chosen face has too few pixels."""
+
+
+class FaceChoiceError(Gen3DFaceError):
+    """The face that was asked for is not among those found."""
+
+
+class AssetError(Gen3DFaceError):
+    """An asset is unknown, cannot be downloaded, or is not the file it should be."""
+
+
+class HeadModelError(Gen3DFaceError):
+    """A head model's file is missing, damaged or of the wrong kind."""
+
+
+class CheckpointError(Gen3DFaceError):
+    """A checkpoint is missing, damaged, unsafe or of the wrong shape."""
+
+
+class ConfigError(Gen3DFaceError):
+    """A configuration holds an unknown name or a value out of range."""
+
+
+class CameraError(Gen3DFaceError):
+    """Cameras are malformed, or a rig's name is unknown."""
+
+
+class EstimationError(Gen3DFaceError):
+    """The head could not be estimated from the landmarks."""
+
+
+class OutputError(Gen3DFaceError):
+    """A result cannot be written."""
+
+
+class MissingExtraError(Gen3DFaceError, ImportError):
+    """An optional dependency is needed and not installed."""
