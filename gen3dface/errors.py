@@ -45,6 +45,10 @@ class EstimationError(Gen3DFaceError):
     """The head could not be estimated from the landmarks."""
 
 
+class TexturedHeadError(Gen3DFaceError):
+    """A textured head's arrays do not fit together, or its file is damaged."""
+
+
 class OutputError(Gen3DFaceError):
     """A result cannot be written."""
 
