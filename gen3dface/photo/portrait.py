@@ -1,0 +1,138 @@
+"""A photo made ready: pixels, the chosen face, its landmarks and expression, the person's matte and parts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gen3dface.errors import FaceChoiceError, FaceTooSmallError, NoFaceError
+from gen3dface.photo.decode import WORKING_SIDE, ImageSource, decode_image
+from gen3dface.photo.detect import DetectedFace, FaceDetector
+from gen3dface.photo.landmarks import FaceLandmarker, FaceLandmarks, FaceRegion
+from gen3dface.photo.matte import PersonMatter
+
+logger = logging.getLogger(__name__)
+
+FACE_MIN = 64  # px, longer side of the face's box
+PRESENCE_MIN = 0.5  # of the landmark network, below which a box holds no usable face
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Everything later stages need of a photo; pixel coordinates are continuous, pixel centres at +0.5.
+
+    Args:
+        image: uint8 [H,W,3] sRGB, upright, over white where the file was transparent.
+        box: (x0, y0, x1, y1) px of the face.
+        score: the detector's, 0..1.
+        landmarks: float32 [478,3]: x, y px; z px, smaller nearer the camera (MediaPipe's convention).
+        blendshapes: float32 [52] in 0..1, in the order of BLENDSHAPE_NAMES.
+        matte: float32 [H,W] in 0..1: how much of each pixel is the person (head, hair, neck, shoulders).
+        parts: uint8 [H,W]: 0 background, 1 hair, 2 body skin, 3 face skin, 4 clothes, 5 other.
+        source: the photo's name, for messages. warnings: what a user should know about the way here.
+    """
+
+    image: NDArray[np.uint8]
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: NDArray[np.float32]
+    blendshapes: NDArray[np.float32]
+    matte: NDArray[np.float32]
+    parts: NDArray[np.uint8]
+    source: str = "image"
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def height(self) -> int:
+        return self.image.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class PhotoModels:
+    """The networks that load_portrait uses; each is read on first use."""
+
+    detector: FaceDetector
+    landmarker: FaceLandmarker
+    matter: PersonMatter
+
+
+@lru_cache(maxsize=1)
+def default_models() -> PhotoModels:
+    """The bundled choice, kept for the life of the process."""
+    return PhotoModels(FaceDetector(), FaceLandmarker(), PersonMatter())
+
+
+def load_portrait(
+    source: ImageSource,
+    face: int | None = None,
+    *,
+    max_side: int = WORKING_SIDE,
+    models: PhotoModels | None = None,
+) -> Portrait:
+    """Decode a photo and find its person: the largest face, or the one numbered `face` (0 is the largest).
+
+    Raises ImageDecodeError, NoFaceError, FaceTooSmallError or FaceChoiceError.
+    """
+    models = models or default_models()
+    decoded = decode_image(source, max_side)
+    notes = list(decoded.warnings)
+    chosen, landmarks = _choose(decoded.rgb, decoded.source, face, models, notes)
+    matte = models.matter.alpha(decoded.rgb)
+    parts = np.argmax(models.matter.parts(decoded.rgb), -1).astype(np.uint8)
+    parts = np.asarray(Image.fromarray(parts).resize(decoded.rgb.shape[1::-1], Image.Resampling.NEAREST))
+    for note in notes:
+        logger.warning("%s: %s", decoded.source, note)
+    return Portrait(
+        decoded.rgb, chosen.box, chosen.score, landmarks.points, models.landmarker.blendshapes(landmarks),
+        matte, parts, decoded.source, notes,
+    )  # fmt: skip
+
+
+def _choose(
+    image: NDArray[np.uint8], name: str, index: int | None, models: PhotoModels, notes: list[str]
+) -> tuple[DetectedFace, FaceLandmarks]:
+    """The face to use, among those that both networks take for one."""
+    boxes = models.detector(image)
+    faces = []
+    for box in boxes:
+        landmarks = models.landmarker(image, FaceRegion.from_five_points(box.points, box.box))
+        if landmarks.presence >= PRESENCE_MIN:
+            faces.append((box, landmarks))
+    if not faces:
+        raise NoFaceError(f"{name}: {_why_no_face(boxes)}")
+    if index is None and len(faces) > 1:
+        notes.append(f"{len(faces)} faces were found; the largest is used. {_listing(faces)}")
+    if index is not None and not 0 <= index < len(faces):
+        raise FaceChoiceError(f"{name}: there is no face {index}; found were {_listing(faces)}")
+    chosen = faces[index or 0]
+    if chosen[0].size < FACE_MIN:
+        raise FaceTooSmallError(
+            f"{name}: the face is {chosen[0].size:.0f} px large, at least {FACE_MIN} are needed; "
+            "give a photo from nearer or with more pixels"
+        )
+    return chosen
+
+
+def _why_no_face(boxes: list[DetectedFace]) -> str:
+    if boxes and boxes[0].score > 0.8:
+        return (
+            "a head was found but not enough of its face is seen; give a photo in which both eyes are visible"
+        )
+    return "no face was found; give a photo in which the face is seen from the front, well lit and not covered"
+
+
+def _listing(faces: list[tuple[DetectedFace, FaceLandmarks]]) -> str:
+    places = []
+    for number, (face, _) in enumerate(faces):
+        x0, y0, x1, y1 = face.box
+        places.append(f"face {number} at ({(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}), {face.size:.0f} px")
+    return "; ".join(places)
