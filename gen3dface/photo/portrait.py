@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gen3dface.errors import FaceChoiceError, FaceTooSmallError, NoFaceError
 from gen3dface.photo.decode import WORKING_SIDE, ImageSource, decode_image
@@ -85,10 +84,12 @@ def load_portrait(
     models = models or default_models()
     decoded = decode_image(source, max_side)
     notes = list(decoded.warnings)
-    chosen, landmarks = _choose(decoded.rgb, decoded.source, face, models, notes)
-    matte = models.matter.alpha(decoded.rgb)
-    parts = np.argmax(models.matter.parts(decoded.rgb), -1).astype(np.uint8)
-    parts = np.asarray(Image.fromarray(parts).resize(decoded.rgb.shape[1::-1], Image.Resampling.NEAREST))
+    faces = _faces(decoded.rgb, decoded.source, models)
+    index = _choose(faces, decoded.source, face, notes)
+    chosen, landmarks = faces.pop(index)
+    matte, parts = models.matter(decoded.rgb, landmarks, [other for _, other in faces])
+    if decoded.alpha is not None:
+        matte = np.minimum(matte, decoded.alpha)
     for note in notes:
         logger.warning("%s: %s", decoded.source, note)
     return Portrait(
@@ -97,10 +98,10 @@ def load_portrait(
     )  # fmt: skip
 
 
-def _choose(
-    image: NDArray[np.uint8], name: str, index: int | None, models: PhotoModels, notes: list[str]
-) -> tuple[DetectedFace, FaceLandmarks]:
-    """The face to use, among those that both networks take for one."""
+def _faces(
+    image: NDArray[np.uint8], name: str, models: PhotoModels
+) -> list[tuple[DetectedFace, FaceLandmarks]]:
+    """What both networks take for a face, largest first. Raises NoFaceError."""
     boxes = models.detector(image)
     faces = []
     for box in boxes:
@@ -109,17 +110,24 @@ def _choose(
             faces.append((box, landmarks))
     if not faces:
         raise NoFaceError(f"{name}: {_why_no_face(boxes)}")
+    return faces
+
+
+def _choose(
+    faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: int | None, notes: list[str]
+) -> int:
+    """The number of the face to use. Raises FaceChoiceError or FaceTooSmallError."""
     if index is None and len(faces) > 1:
         notes.append(f"{len(faces)} faces were found; the largest is used. {_listing(faces)}")
     if index is not None and not 0 <= index < len(faces):
         raise FaceChoiceError(f"{name}: there is no face {index}; found were {_listing(faces)}")
-    chosen = faces[index or 0]
-    if chosen[0].size < FACE_MIN:
+    size = faces[index or 0][0].size
+    if size < FACE_MIN:
         raise FaceTooSmallError(
-            f"{name}: the face is {chosen[0].size:.0f} px large, at least {FACE_MIN} are needed; "
+            f"{name}: the face is {size:.0f} px large, at least {FACE_MIN} are needed; "
             "give a photo from nearer or with more pixels"
         )
-    return chosen
+    return index or 0
 
 
 def _why_no_face(boxes: list[DetectedFace]) -> str:
