@@ -85,9 +85,7 @@ def _primitives(buffer: GlbBuffer, head: TexturedHead) -> list[dict[str, Any]]:
     ]
 
 
-def _primitive(
-    buffer: GlbBuffer, head: TexturedHead, material: int, moves: Floats, turns: Floats
-) -> dict[str, Any]:
+def _primitive(buffer: GlbBuffer, head: TexturedHead, material: int, moves: Floats, turns: Floats) -> dict[str, Any]:
     """One primitive: the faces of one material, with moves and turns [M, V, 3] as its morph targets."""
     chosen = head.face_materials == material
     vertex_of, uv_of, triangles = split_at_seams(head.faces[chosen], head.uv_faces[chosen])

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from gen3dface import render
 from gen3dface.errors import OutputError, TexturedHeadError
 
 Floats = NDArray[np.float32]
@@ -141,20 +143,14 @@ class TexturedHead:
         return load_head(path)
 
 
-def vertex_normals(vertices: ArrayLike, faces: Ints) -> Floats:
-    """Unit normals [V, 3] of vertices [V, 3]: face normals averaged with the faces' areas as weights.
+def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
+    """Area-weighted unit normals [V, 3] of vertices [V, 3].
 
-    A vertex whose faces have no area looks along +z, so that every normal has length 1.
+    A vertex whose faces have no area looks along +z, so that every normal has length 1, as glTF demands.
     """
-    vertices = np.asarray(vertices, np.float64)
-    corners = vertices[faces]
-    area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(area_normals[:, axis], 3), len(vertices)) for axis in range(3)], axis=1
-    )
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    normals = np.where(lengths > 1e-20, sums / np.maximum(lengths, 1e-20), (0.0, 0.0, 1.0))
-    return normals.astype(np.float32)
+    normals = render.vertex_normals(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
+    normals[np.linalg.norm(normals, axis=1) < 0.5] = (0, 0, 1)
+    return normals
 
 
 def _store(owner: object, name: str, dtype: type, shape: tuple[int | None, ...]) -> None:

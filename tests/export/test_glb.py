@@ -66,9 +66,7 @@ def test_every_triangle_keeps_its_corners_and_uvs(head: TexturedHead, glb: Glb) 
     for index, material in enumerate(head.materials):
         chosen = head.face_materials == index
         triangles = glb.accessor(glb.primitive(index)["indices"])[:, 0].reshape(-1, 3)
-        np.testing.assert_array_equal(
-            glb.attribute("POSITION", index)[triangles], head.vertices[head.faces[chosen]]
-        )
+        np.testing.assert_array_equal(glb.attribute("POSITION", index)[triangles], head.vertices[head.faces[chosen]])
         uvs = glb.attribute("TEXCOORD_0", index)[triangles]
         np.testing.assert_allclose(uvs * [1, -1] + [0, 1], head.uvs[head.uv_faces[chosen]], atol=1e-6)
         assert glb.document["materials"][glb.primitive(index)["material"]]["name"] == material.name

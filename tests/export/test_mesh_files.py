@@ -55,12 +55,12 @@ def test_ply_round_trip(head: TexturedHead, tmp_path: Path) -> None:
 
 def test_normals_of_a_sphere_point_outward() -> None:
     sphere = trimesh.creation.icosphere(subdivisions=3)
-    normals = vertex_normals(sphere.vertices, np.asarray(sphere.faces))
+    normals = vertex_normals(np.float32(sphere.vertices), np.array(sphere.faces))
     np.testing.assert_allclose(normals, sphere.vertices, atol=0.02)
 
 
 def test_normal_of_a_vertex_without_area_is_still_a_unit_vector() -> None:
-    normals = vertex_normals(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+    normals = vertex_normals(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]]))
     np.testing.assert_array_equal(normals, [[0, 0, 1]] * 3)
 
 
