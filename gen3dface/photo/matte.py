@@ -29,8 +29,10 @@ ALPHA_SIDE = 512  # shorter side of MODNet's input, px, as it was trained
 PARTS_SIDE = 256
 # How far the picture is used around the face's centre, in face lengths: all of the hair, the shoulders.
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.8, 1.7, 2.0
-SURE_BACKGROUND = 0.05  # the segmenter's background score below which a pixel is certainly the person
-FAINT = 0.05  # alpha below which a pixel connects nothing
+ENLARGEMENT_MAX = 2.0  # a small crop blown up further than this loses MODNet
+SURE_BACKGROUND = 0.2  # the segmenter's background score below which a pixel is certainly the person
+NECK_OF_DEBRIS = 0.05  # face lengths: whatever hangs on the person by less than twice this is not the person
+WISPS = 0.2  # face lengths that soft hair may stand off from the solid person
 
 # The face's outline among the 478 landmarks, in order.
 FACE_OVAL = (
@@ -75,7 +77,7 @@ class PersonMatter:
             alpha *= _nearer(
                 crop.shape[:2], centre - origin, face.region.side, rival - origin, other.region.side
             )
-        alpha = _component(alpha, centre - origin)
+        alpha = _component(alpha, centre - origin, face.region.side / REGION_SCALE)
         parts = _parts(scores, alpha)
 
         matte = np.zeros(upright.shape[:2], np.float32)
@@ -85,7 +87,7 @@ class PersonMatter:
 
     def _alpha(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         height, width = crop.shape[:2]
-        scale = ALPHA_SIDE / min(height, width)
+        scale = min(ALPHA_SIDE / min(height, width), ENLARGEMENT_MAX)
         size = tuple(max(32, round(side * scale / 32) * 32) for side in (width, height))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small = cv2.resize(crop, size, interpolation=method).astype(np.float32)
@@ -178,12 +180,26 @@ def _nearer(
     return np.clip((other - own) / 0.02 + 0.5, 0, 1).astype(np.float32)
 
 
-def _component(alpha: NDArray[np.float32], centre: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Only what hangs together with the face."""
-    _, labels = cv2.connectedComponents((alpha > FAINT).astype(np.uint8), connectivity=4)
+def _component(
+    alpha: NDArray[np.float32], centre: NDArray[np.float64], length: float
+) -> NDArray[np.float32]:
+    """Only what hangs together with the face, and by more than a thread."""
+    core = _shrunk((alpha > 0.5).astype(np.uint8), NECK_OF_DEBRIS * length)
+    _, labels = cv2.connectedComponents(core, connectivity=4)
     row = int(np.clip(centre[1], 0, alpha.shape[0] - 1))
     column = int(np.clip(centre[0], 0, alpha.shape[1] - 1))
-    return np.where(labels == labels[row, column], alpha, 0).astype(np.float32)
+    person = labels == labels[row, column]
+    distance = _distance(person) / length
+    debris = _distance((core == 1) & ~person) / length
+    margin = np.minimum(NECK_OF_DEBRIS + WISPS, debris) - distance
+    return (alpha * np.clip(margin / 0.02, 0, 1)).astype(np.float32)
+
+
+def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Of each pixel to the nearest of the mask, px; infinite for an empty mask."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
 def _parts(scores: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
