@@ -55,6 +55,21 @@ def rasterize(vertices: Tensor, faces: Tensor, camera: Cameras, cull_back: bool 
     return _resolve(pixels, depths, owners, weights, camera, vertices.dtype)
 
 
+def rasterize_uv(uvs: Tensor, uv_faces: Tensor, size: int) -> Fragments:
+    """Which triangle each texel of a square texture belongs to.
+
+    Args:
+        uvs: [T, 2] in 0..1, v up. uv_faces: [F, 3] int64. size: texels a side.
+
+    Returns:
+        Fragments over [size, size] texels, row 0 at v = 1; depth is 1 wherever a triangle lies.
+    """
+    flipped = torch.stack([uvs[:, 0], 1 - uvs[:, 1], torch.ones_like(uvs[:, 0])], -1)
+    scale = torch.diag(uvs.new_tensor([size, size, 1.0]))
+    camera = Cameras(torch.eye(4).to(uvs)[None], scale[None], size, size)
+    return rasterize(flipped, uv_faces, camera)
+
+
 def rasterize_reference(vertices: Tensor, faces: Tensor, camera: Cameras) -> Fragments:
     """The plain twin of `rasterize`: each pixel against every triangle, O(F H W) memory."""
     screen, depth = _screen(vertices, camera)

@@ -1,0 +1,123 @@
+"""Hair from the matte: push scalp and neck outward until the head's outline is the photo's.
+
+A photo shows where hair ends against the background. Vertices on the head's outline are measured against it, along
+their own outward direction; all others follow by the smoothest displacement (a bilaplacian least-squares problem).
+The topology stays, so expressions and skeleton do too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.raster import rasterize
+from gen3dface.render import sample_image, vertex_normals
+from gen3dface.texture import edge_laplacian
+
+_ROUNDS = 3
+_STEP = 0.001  # metres between samples along an outward ray
+_INWARD, _OUTWARD = 0.02, 0.11  # metres that the outline may move
+_RIM = 0.25  # cosine at which a vertex counts half as lying on the outline
+_OFF_OUTLINE = 0.006  # metres outward at which an outline vertex must have left the mesh's own shadow
+_SIDE = 512  # px of the masks that are searched
+
+
+@dataclass(frozen=True)
+class SilhouetteTarget:
+    """What the photo says about the outline: [H, W] bool masks in the camera's pixels."""
+
+    hair: Tensor  # hair of this person
+    head: Tensor  # hair or skin of this person
+
+
+def fit_silhouette(
+    vertices: Tensor, faces: Tensor, movable: Tensor, camera: Cameras, target: SilhouetteTarget
+) -> Tensor:
+    """Offsets [V, 3] in metres that bring the mesh's outline to the photo's.
+
+    Args:
+        vertices: [V, 3] world, in the photo's expression. faces: [F, 3].
+        movable: [V] in 0..1, how freely a vertex may follow the hair (0 on the face).
+        camera: the photo's (N = 1). target: the photo's masks.
+    """
+    hair, head, small = _shrink(target, camera)
+    laplacian = edge_laplacian(faces, len(vertices))
+    outward = _outward(vertices, faces, laplacian)
+    offset = torch.zeros(len(vertices))
+    for _ in range(_ROUNDS):
+        moved = vertices + offset[:, None] * outward
+        distance, weight = _outline_distance(moved, faces, outward, small, hair, head)
+        offset = _smoothest(offset + distance, weight * movable, movable, laplacian)
+    return offset[:, None] * outward
+
+
+def _shrink(target: SilhouetteTarget, camera: Cameras) -> tuple[Tensor, Tensor, Cameras]:
+    scale = min(1.0, _SIDE / max(camera.height, camera.width))
+    size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
+    hair, head = (
+        F.interpolate(m[None, None].float(), size, mode="area")[0, 0] > 0.5 for m in (target.hair, target.head)
+    )
+    return hair, head, camera.resized(*size)
+
+
+def _outward(vertices: Tensor, faces: Tensor, laplacian: scipy.sparse.csr_matrix) -> Tensor:
+    """Unit directions [V, 3]: normals smoothed over a few centimetres, so that the shell does not fold."""
+    normals = vertex_normals(vertices, faces).double().numpy()
+    smooth = scipy.sparse.identity(len(vertices)) + 30 * laplacian
+    return F.normalize(torch.from_numpy(scipy.sparse.linalg.spsolve(smooth.tocsc(), normals)).float(), dim=-1)
+
+
+def _outline_distance(
+    vertices: Tensor, faces: Tensor, outward: Tensor, camera: Cameras, hair: Tensor, head: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How far [V] each vertex is from the photo's outline (metres, outward positive), and how much to trust it [V]."""
+    steps = torch.arange(-_INWARD, _OUTWARD, _STEP)
+    to_camera = F.normalize(camera.centers - vertices, dim=-1)
+    across = outward - (outward * to_camera).sum(-1, keepdim=True) * to_camera
+    across = F.normalize(across, dim=-1)
+    rays = vertices[:, None] + steps[:, None] * across[:, None]  # [V, S, 3]
+    xy, _ = camera.project(rays.reshape(-1, 3))
+    inside_head = (sample_image(head[None].float(), xy[0])[:, 0] > 0.5).reshape(len(vertices), -1)
+    inside_hair = (sample_image(hair[None].float(), xy[0])[:, 0] > 0.5).reshape(len(vertices), -1)
+    distance, bounded = _run_length(steps, inside_head, inside_hair)
+    own = rasterize(vertices, faces, camera).mask
+    beyond, _ = camera.project(vertices + _OFF_OUTLINE * across)
+    rim = torch.exp(-(((outward * to_camera).sum(-1) / _RIM) ** 2))
+    free = sample_image(own[None].float(), beyond[0])[:, 0] < 0.5
+    in_picture = ((xy[0] > 0) & (xy[0] < xy.new_tensor([camera.width, camera.height]))).all(-1)
+    return distance, rim * free * bounded * in_picture.reshape(len(vertices), -1).all(-1)
+
+
+def _run_length(steps: Tensor, head: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the head ends along each ray: inward when the vertex lies outside, outward only through hair."""
+    start = int((steps < 0).sum())
+    through = torch.cummin((hair[:, start:] | _within(head[:, start:], 4)).int(), 1).values
+    out = through.sum(1) * _STEP
+    back = torch.cummin((~head[:, : start + 1]).flip(1).int(), 1).values.sum(1) * _STEP
+    bounded = (through.sum(1) < through.shape[1]) & (back < _INWARD)
+    return torch.where(back > 0, -back, out), bounded
+
+
+def _within(mask: Tensor, count: int) -> Tensor:
+    """The first few samples of a ray: skin at the hairline is still the head."""
+    near = torch.zeros_like(mask)
+    near[:, :count] = mask[:, :count]
+    return near
+
+
+def _smoothest(
+    goal: Tensor, weight: Tensor, movable: Tensor, laplacian: scipy.sparse.csr_matrix, stiffness: float = 2.0
+) -> Tensor:
+    """argmin_s sum w (s - goal)^2 + stiffness |L s|^2 + sum h s^2, with h holding vertices that must stay."""
+    w = weight.double().numpy()
+    hold = (1 - movable.double().numpy()) * 100 + 1e-4
+    matrix = scipy.sparse.diags(w + hold) + stiffness * (laplacian.T @ laplacian)
+    solved = scipy.sparse.linalg.spsolve(matrix.tocsc(), w * goal.double().numpy())
+    return torch.from_numpy(np.clip(solved, -_INWARD, _OUTWARD)).float()

@@ -1,0 +1,76 @@
+"""Pictures of a textured mesh: rasterise, look the texture up, average down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.raster import rasterize
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A mesh with texture coordinates."""
+
+    vertices: Tensor  # [V, 3] world, metres
+    faces: Tensor  # [F, 3] int64
+    uvs: Tensor  # [T, 2] in 0..1, v up
+    uv_faces: Tensor  # [F, 3] int64
+
+    def normals(self) -> Tensor:
+        """Unit vertex normals [V, 3], outward for counter-clockwise faces."""
+        return vertex_normals(self.vertices, self.faces)
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Area-weighted unit normals [V, 3] of a triangle mesh."""
+    a, b, c = vertices[faces].unbind(1)
+    normal = torch.linalg.cross(b - a, c - a)
+    total = torch.zeros_like(vertices).index_add_(0, faces.reshape(-1), normal.repeat_interleave(3, 0))
+    return F.normalize(total, dim=-1)
+
+
+def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear look-up of a texture [C, S, S] at coordinates [..., 2] (v up) -> [..., C]."""
+    grid = torch.stack([uv[..., 0] * 2 - 1, 1 - uv[..., 1] * 2], -1).reshape(1, 1, -1, 2)
+    found = F.grid_sample(texture[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found[0, :, 0].T.reshape(*uv.shape[:-1], texture.shape[0])
+
+
+def sample_image(image: Tensor, xy: Tensor) -> Tensor:
+    """Bilinear look-up of an image [C, H, W] at pixel coordinates [P, 2] (centres at +0.5) -> [P, C]."""
+    height, width = image.shape[-2:]
+    grid = (xy / xy.new_tensor([width, height]) * 2 - 1).reshape(1, 1, -1, 2)
+    found = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+def render(
+    surface: Surface, texture: Tensor, cameras: Cameras, supersample: int = 2, background: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Unlit pictures of a textured mesh.
+
+    Args:
+        surface: the mesh. texture: [3, S, S] in 0..1.
+        cameras: N views. supersample: each pixel averages supersample^2 samples.
+        background: grey level behind the mesh, 1 is white.
+
+    Returns:
+        images [N, 3, H, W] in 0..1 over the background, and coverage [N, 1, H, W] in 0..1.
+    """
+    height, width = cameras.height, cameras.width
+    large = cameras.resized(height * supersample, width * supersample)
+    images, masks = [], []
+    for camera in large:
+        seen = rasterize(surface.vertices, surface.faces, camera)
+        colour = sample_texture(texture, seen.interpolate(surface.uvs, surface.uv_faces))
+        mask = seen.mask[..., None].to(colour)
+        picture = torch.cat([colour * mask + background * (1 - mask), mask], -1).permute(2, 0, 1)
+        small = F.avg_pool2d(picture[None], supersample)
+        images.append(small[:, :3])
+        masks.append(small[:, 3:])
+    return torch.cat(images), torch.cat(masks)

@@ -1,0 +1,122 @@
+"""Textures from pictures: what each texel looks like in an image, and smooth completion where nobody looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.raster import Fragments, rasterize
+from gen3dface.render import Surface, sample_image
+
+_DEPTH_TOLERANCE = 0.004  # metres that a point may lie behind what the camera sees there
+_DEPTH_SIDE = 768  # px of the depth map's longer side
+_EDGE = 0.03  # metres of jump between neighbouring pixels that count as an outline
+_GRAZING, _FACING = 0.15, 0.75  # cosines to the viewing ray: weight 0 below the first, 1 above the second
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one picture says about P points of a surface."""
+
+    colour: Tensor  # [P, 3] in 0..1
+    weight: Tensor  # [P] in 0..1, 0 where the point is not seen
+
+
+def observe(
+    image: Tensor, alpha: Tensor, camera: Cameras, surface: Surface, points: Tensor, normals: Tensor
+) -> Observation:
+    """Look points of a surface up in a picture.
+
+    Args:
+        image: [3, H, W] in 0..1. alpha: [H, W] in 0..1, where the picture can be trusted.
+        camera: of that picture (N = 1). surface: what may hide the points.
+        points, normals: [P, 3] world.
+    """
+    depth, outline = _depth_and_outline(surface, camera)
+    xy, z = (t[0] for t in camera.project(points))
+    scaled = xy * xy.new_tensor([depth.shape[1] / camera.width, depth.shape[0] / camera.height])
+    inside = ((xy >= 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
+    nearest = sample_image(depth[None], scaled)[:, 0]
+    to_camera = F.normalize(camera.centers - points, dim=-1)
+    facing = ((normals * to_camera).sum(-1) - _GRAZING) / (_FACING - _GRAZING)
+    weight = facing.clamp(0, 1) * (z < nearest + _DEPTH_TOLERANCE) * inside
+    weight = weight * (1 - sample_image(outline[None], scaled)[:, 0]) * sample_image(alpha[None], xy)[:, 0]
+    return Observation(sample_image(image, xy), weight)
+
+
+def _depth_and_outline(surface: Surface, camera: Cameras) -> tuple[Tensor, Tensor]:
+    """The surface's depth map and a soft band along its outlines, where colours bleed: both [h, w]."""
+    scale = min(1.0, _DEPTH_SIDE / max(camera.height, camera.width))
+    small = camera.resized(max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
+    seen = rasterize(surface.vertices, surface.faces, small)
+    far = seen.depth[seen.mask].max() + 1 if seen.mask.any() else torch.tensor(1.0)
+    depth = torch.where(seen.mask, seen.depth, far)
+    window = F.pad(depth[None, None], (1, 1, 1, 1), mode="replicate")
+    jump = (F.max_pool2d(window, 3, 1) + F.max_pool2d(-window, 3, 1))[0, 0] > _EDGE
+    band = F.max_pool2d(jump.to(depth)[None, None], 5, 1, 2)
+    return depth, F.avg_pool2d(band, 5, 1, 2)[0, 0]
+
+
+def edge_laplacian(faces: Tensor, count: int, keep: np.ndarray | None = None) -> scipy.sparse.csr_matrix:
+    """Graph Laplacian [count, count] of a mesh's edges; `keep` [E] drops edges, see `edges`."""
+    pairs = edges(faces)
+    if keep is not None:
+        pairs = pairs[keep]
+    ones = np.ones(len(pairs))
+    half = scipy.sparse.coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    adjacency = (half + half.T).tocsr()
+    return scipy.sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
+
+
+def edges(faces: Tensor) -> np.ndarray:
+    """Each undirected edge of a mesh once, [E, 2]."""
+    f = faces.cpu().numpy()
+    pairs = np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]])
+    return np.unique(np.sort(pairs, 1), axis=0)
+
+
+def diffuse(values: Tensor, confidence: Tensor, laplacian: scipy.sparse.csr_matrix, default: Tensor) -> Tensor:
+    """Fill values over a mesh: kept where sure, smooth in between (a screened Poisson equation).
+
+    Args:
+        values: [V, C]. confidence: [V] in 0..1. laplacian: from `edge_laplacian`.
+        default: [C], drawn to weakly where nothing is known nearby.
+    """
+    sure = confidence.double().numpy() ** 2 * 10
+    weak = 1e-5
+    matrix = (laplacian + scipy.sparse.diags(sure + weak)).tocsc()
+    right = sure[:, None] * values.double().numpy() + weak * default.double().numpy()
+    return torch.from_numpy(scipy.sparse.linalg.splu(matrix).solve(right)).to(values)
+
+
+def texels_to_vertices(values: Tensor, weight: Tensor, texels: Fragments, surface: Surface) -> tuple[Tensor, Tensor]:
+    """Weighted means of texel values [P, C] at vertices [V, C], and their mean weight [V]."""
+    corners = surface.faces[texels.face[texels.mask]]  # [P, 3]
+    share = texels.barycentric[texels.mask]
+    count = len(surface.vertices)
+    area = torch.zeros(count).index_add_(0, corners.reshape(-1), share.reshape(-1))
+    part = (share * weight[:, None]).reshape(-1)
+    total = torch.zeros(count).index_add_(0, corners.reshape(-1), part)
+    summed = torch.zeros(count, values.shape[1])
+    summed.index_add_(0, corners.reshape(-1), part[:, None] * values.repeat_interleave(3, 0))
+    return summed / total.clamp(min=1e-6)[:, None], total / area.clamp(min=1e-6)
+
+
+def fill_gutters(texture: Tensor, known: Tensor, steps: int = 12) -> Tensor:
+    """Grow a texture [3, S, S] beyond its charts `known` [S, S], so that filtering meets no empty texel."""
+    weight = known.to(texture)[None, None]
+    colour = texture[None] * weight
+    for _ in range(steps):
+        near = F.avg_pool2d(weight, 3, 1, 1, count_include_pad=False)
+        grown = F.avg_pool2d(colour, 3, 1, 1, count_include_pad=False) / near.clamp(min=1e-6)
+        colour = torch.where(weight > 0, colour, grown * (near > 0))
+        weight = (near > 0).to(texture)
+    mean = texture[:, known].mean(1)[:, None, None] if known.any() else texture.new_full((3, 1, 1), 0.5)
+    return torch.where(weight[0] > 0, colour[0], mean)

@@ -1,0 +1,36 @@
+"""Views without learning: the photo laid on the fitted head and looked at from all around.
+
+The fast preview, the reference that the diffusion model must beat, and a condition for it.
+"""
+
+from __future__ import annotations
+
+from gen3dface.cameras import Cameras, rig
+from gen3dface.estimators import HeadFit
+from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.photo import Portrait
+from gen3dface.pipelines.appearance import photo_texture
+from gen3dface.pipelines.output import MultiViewOutput
+from gen3dface.render import Surface, render
+
+
+def project_views(
+    portrait: Portrait,
+    fit: HeadFit,
+    cameras: str | Cameras = "head360",
+    size: int = 512,
+    model: HeadModel | None = None,
+) -> MultiViewOutput:
+    """Views of the head in a photo, by projection alone.
+
+    Args:
+        cameras: a rig's name, or cameras. size: side of the views in pixels when a rig is named.
+        model: the head model that `fit` belongs to (default: OpenHead).
+    """
+    model = model or load_head_model()
+    mesh = fit.mesh(model)
+    surface = Surface(mesh.vertices, mesh.faces, mesh.uvs, mesh.uv_faces)
+    texture = photo_texture(portrait, fit.camera, surface, model)
+    chosen = rig(cameras, size) if isinstance(cameras, str) else cameras
+    images, masks = render(surface, texture.colour, chosen)
+    return MultiViewOutput(images, masks, chosen, fit)

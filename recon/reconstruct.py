@@ -1,0 +1,73 @@
+"""Views and photo to a textured, animatable head in the head model's own topology."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from gen3dface.estimators import HeadFit
+from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.photo import Portrait
+from gen3dface.photo.trust import trusted_matte
+from gen3dface.pipelines.output import MultiViewOutput
+from gen3dface.recon.bake import BakedTexture, Picture, bake
+from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
+from gen3dface.render import Surface
+
+logger = logging.getLogger(__name__)
+
+_PHOTO_PRIORITY = 30.0  # against 1 for a view: where the photo sees, it is the truth
+_VIEW_EDGE = 0.5  # coverage of a view's pixel from which it is trusted
+
+
+def reconstruct(
+    portrait: Portrait,
+    fit: HeadFit,
+    views: MultiViewOutput,
+    *,
+    model: HeadModel | None = None,
+    texture_size: int = 1024,
+) -> TexturedHead:
+    """The head of a photo, ready to export.
+
+    Args:
+        portrait: the photo. fit: its estimated head, with the hair's outline.
+        views: pictures of the same head from all around.
+        model: the head model that `fit` belongs to (default: OpenHead). texture_size: texels a side.
+    """
+    model = model or load_head_model()
+    mesh = fit.mesh(model)
+    surface = Surface(mesh.vertices, mesh.faces, mesh.uvs, mesh.uv_faces)
+    baked = bake(surface, [_photo_picture(portrait, fit), *_view_pictures(views)], texture_size)
+    return assemble(fit, model, baked)
+
+
+def assemble(fit: HeadFit, model: HeadModel, baked: BakedTexture) -> TexturedHead:
+    """The head at rest with its texture, 52 expressions and skeleton; the photo's expression is its starting pose."""
+    neutral = fit.neutral_mesh(model)
+    eye = model.regions["left_eye"] | model.regions["right_eye"]
+    texture = (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return TexturedHead(
+        neutral.vertices,
+        neutral.faces,
+        neutral.uvs,
+        neutral.uv_faces,
+        texture.numpy(),
+        morph_names=model.expression_names,
+        morph_deltas=model.expression_basis,
+        skeleton=Skeleton(model.joint_names, model.joint_parents, neutral.joints, model.skinning_weights),
+        materials=(SKIN, EYES),
+        face_materials=eye[neutral.faces].all(1).numpy().astype(np.int64),
+    )
+
+
+def _photo_picture(portrait: Portrait, fit: HeadFit) -> Picture:
+    image = torch.from_numpy(portrait.image).permute(2, 0, 1).float() / 255
+    return Picture(image, trusted_matte(portrait), fit.camera, _PHOTO_PRIORITY)
+
+
+def _view_pictures(views: MultiViewOutput) -> list[Picture]:
+    alpha = ((views.masks[:, 0] - _VIEW_EDGE) / (1 - _VIEW_EDGE)).clamp(0, 1)
+    return [Picture(i, a, c) for i, a, c in zip(views.images, alpha, views.cameras, strict=True)]
