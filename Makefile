@@ -17,9 +17,10 @@ test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
+	tools/link_types.sh build/types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPYPATH=build/types $(BIN)/mypy
 
 gallery: $(STAMP)
 	$(BIN)/python docs/make_gallery.py
