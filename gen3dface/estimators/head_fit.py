@@ -1,0 +1,114 @@
+"""`HeadFit`: what an estimator knows about the head in a photo; it can be saved between stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import EstimationError, Gen3DFaceError, HeadModelError
+
+if TYPE_CHECKING:
+    from gen3dface.heads import HeadMesh, HeadModel
+
+_FORMAT = "gen3dface.head_fit.1"
+_TENSORS = ("identity", "expression", "rotations", "visibility", "residual")
+_BYTES_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A head model's coefficients and the camera that saw the head.
+
+    The head stays in its own frame; its pose in the photo lives in `camera.world_to_camera`.
+    """
+
+    model_name: str
+    model_version: str
+    identity: Tensor  # [K] unit-normal coefficients
+    expression: Tensor  # [52] in 0..1, in the model's order
+    rotations: Tensor  # [J, 3] axis-angle of the joints, radians; the eyes' joints hold the gaze
+    camera: Cameras  # N = 1, in the photo's pixels
+    visibility: Tensor  # [V] in 0..1: how squarely and openly the photo sees each vertex, 0 where it does not
+    residual: Tensor  # [478] reprojection error over the inter-ocular distance; NaN where the model has no landmark
+    confidence: float  # 0..1, see `gen3dface.estimators.confidence`
+
+    def __post_init__(self) -> None:
+        if len(self.camera) != 1:
+            raise EstimationError(f"A HeadFit holds one camera, got {len(self.camera)}.")
+        for name, shape in (("identity", "K"), ("expression", "52"), ("visibility", "V"), ("residual", "478")):
+            if getattr(self, name).ndim != 1:
+                raise EstimationError(f"HeadFit.{name} is [{shape}], got {tuple(getattr(self, name).shape)}.")
+
+    @property
+    def median_residual(self) -> float:
+        """Median reprojection error of the landmarks over the inter-ocular distance (outer corners, as if frontal)."""
+        return self.residual.nanmedian().item()
+
+    def check_model(self, model: HeadModel) -> None:
+        """Raise `HeadModelError` unless this fit was made with `model`: coefficients do not carry over."""
+        if (self.model_name, self.model_version) != (model.name, model.version):
+            raise HeadModelError(
+                f"This fit belongs to head model {self.model_name} {self.model_version}, not to {model.name} "
+                f"{model.version}; load that model or estimate again."
+            )
+
+    def mesh(self, model: HeadModel) -> HeadMesh:
+        """The posed head in the world frame (metres), in the photo's expression."""
+        self.check_model(model)
+        return model.mesh(self.identity, self.expression, self.rotations)
+
+    def neutral_mesh(self, model: HeadModel) -> HeadMesh:
+        """The same person without expression and with the joints at rest."""
+        self.check_model(model)
+        return model.mesh(self.identity)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file."""
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in _TENSORS}
+        tensors["world_to_camera"] = self.camera.world_to_camera.cpu().contiguous()
+        tensors["intrinsics"] = self.camera.intrinsics.cpu().contiguous()
+        tensors["image_size"] = torch.tensor([self.camera.height, self.camera.width])
+        tensors["confidence"] = torch.tensor(self.confidence, dtype=torch.float64)
+        metadata = {"format": _FORMAT, "model_name": self.model_name, "model_version": self.model_version}
+        save_file(tensors, str(path), metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> HeadFit:
+        """Read what `save` wrote.
+
+        Raises:
+            EstimationError: the file is missing, damaged, too large, or no head fit.
+        """
+        try:
+            if Path(path).stat().st_size > _BYTES_LIMIT:
+                raise EstimationError(f"{path} is larger than {_BYTES_LIMIT >> 20} MiB and cannot be a head fit.")
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+            return cls._from_tensors(tensors, metadata)
+        except EstimationError:
+            raise
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, Gen3DFaceError) as error:
+            raise EstimationError(f"{path} cannot be read as a head fit: {error!r}.") from error
+
+    @classmethod
+    def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> HeadFit:
+        if metadata.get("format") != _FORMAT:
+            raise EstimationError(f"Not a head fit of this version: format is {metadata.get('format')!r}.")
+        height, width = tensors["image_size"].tolist()
+        camera = Cameras(tensors["world_to_camera"], tensors["intrinsics"], height, width)
+        fields = {name: tensors[name] for name in _TENSORS}
+        return cls(
+            metadata["model_name"],
+            metadata["model_version"],
+            camera=camera,
+            confidence=tensors["confidence"].item(),
+            **fields,
+        )

@@ -1,0 +1,89 @@
+"""What is believed before the landmarks are seen: shape, lens, gaze, and how far detected landmarks stray."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# The ring of landmarks on the face's outline, which the detector slides along the cheek.
+FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+# Eyes (lids and iris), nose ridge and wings, lips: corners and edges that the detector finds to about a pixel.
+EYES = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 263, 249, 390, 373, 374, 380, 381,
+    382, 362, 398, 384, 385, 386, 387, 388, 466, *range(468, 478),
+)  # fmt: skip
+NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 97, 326, 327, 294, 278, 344, 440, 275, 45, 220, 115, 48, 64)
+LIPS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87,
+    14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ShapePrior:
+    """Gaussian over identity: whitening (z - mean) ~ N(0, 1)."""
+
+    mean: Array  # [K]
+    whitening: Array  # [K, K]
+
+    @classmethod
+    def standard(cls, size: int) -> ShapePrior:
+        """The head model's own prior: unit normal around the mean head."""
+        return cls(np.zeros(size), np.eye(size))
+
+    @classmethod
+    def from_covariance(cls, mean: Array, covariance: Array) -> ShapePrior:
+        return cls(mean, np.linalg.inv(np.linalg.cholesky(covariance)))
+
+
+@dataclass(frozen=True)
+class LensPrior:
+    """Log-normal beliefs about the focal length (px): by the field of view, and by the distance to the face.
+
+    A cropped photo betrays its lens badly and a face's distance is seldom under 0.4 m, so both have a say. A focal
+    length known from EXIF replaces the first with a narrow one.
+    """
+
+    focal: float  # px
+    focal_spread: float  # standard deviation of log focal
+    distance: float = 1.2  # metres
+    distance_spread: float = 0.6  # standard deviation of log distance
+
+    @classmethod
+    def for_image(cls, height: int, width: int, focal: float | None = None) -> LensPrior:
+        """Portraits: 25 degrees over the longer side, give or take a third; a known `focal` (px) to 3 %."""
+        if focal is not None:
+            return cls(focal, 0.03)
+        return cls(max(height, width) / (2 * math.tan(math.radians(12.5))), 0.35)
+
+
+@dataclass(frozen=True)
+class FitPriors:
+    """Standard deviations of the fit's other beliefs."""
+
+    expression: float = 0.15  # of each ARKit weight around what the expression network read
+    gaze: float = math.radians(15)  # of each eye's yaw and pitch
+    squint: float = math.radians(3)  # of the difference between the two eyes
+
+
+def landmark_spread() -> Array:
+    """[478] standard deviation of detected landmarks over the inter-ocular distance, seen from the front."""
+    spread = np.full(478, 0.022)
+    spread[list(NOSE)] = 0.015
+    spread[list(EYES)] = 0.012
+    spread[list(LIPS)] = 0.015
+    spread[list(FACE_OVAL)] = 0.04
+    return spread
+
+
+def far_side_factor(facing: Array) -> Array:
+    """How much looser landmarks are whose surface turns away; facing [L] is the cosine to the viewer."""
+    return 1 + 2.5 * np.clip(0.45 - facing, 0, 1)
