@@ -1,1 +1,7 @@
 """From views to a textured head."""
+
+from gen3dface.recon.preview import render_head
+from gen3dface.recon.registered import reconstruct
+from gen3dface.recon.textured_head import TexturedHead
+
+__all__ = ["TexturedHead", "reconstruct", "render_head"]

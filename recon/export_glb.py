@@ -39,7 +39,7 @@ def glb_bytes(head: TexturedHead, *, image_format: ImageFormat = "jpeg") -> byte
     buffer = GlbBuffer()
     mesh: dict[str, Any] = {"name": "head", "primitives": _primitives(buffer, head)}
     if head.morph_names:
-        mesh["weights"] = [0.0] * len(head.morph_names)
+        mesh["weights"] = head.morph_weights.tolist()
         mesh["extras"] = {"targetNames": list(head.morph_names)}
     node: dict[str, Any] = {"name": "head", "mesh": 0}
     document: dict[str, Any] = {

@@ -69,6 +69,7 @@ class TexturedHead:
     texture: NDArray[np.uint8]  # [H, W, 3] sRGB; the first row is v = 1
     morph_names: tuple[str, ...] = ()  # [M], ARKit's names
     morph_deltas: Floats = field(default_factory=lambda: np.zeros((0, 0, 3), np.float32))  # [M, V, 3] metres
+    morph_weights: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # [M] 0..1: the starting expression
     skeleton: Skeleton | None = None
     materials: tuple[Material, ...] = (SKIN,)
     face_materials: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # [F] into materials; empty: all 0
@@ -85,6 +86,9 @@ class TexturedHead:
         if not self.morph_names:
             object.__setattr__(self, "morph_deltas", np.zeros((0, len(self.vertices), 3), np.float32))
         _store(self, "morph_deltas", np.float32, (len(self.morph_names), *self.vertices.shape))
+        if not np.size(self.morph_weights):
+            object.__setattr__(self, "morph_weights", np.zeros(len(self.morph_names), np.float32))
+        _store(self, "morph_weights", np.float32, (len(self.morph_names),))
         if not np.size(self.face_materials):
             object.__setattr__(self, "face_materials", np.zeros(len(self.faces), np.int64))
         _store(self, "face_materials", np.int64, (len(self.faces),))

@@ -15,7 +15,17 @@ from gen3dface.recon.textured_head import Material, Skeleton, TexturedHead
 
 FORMAT = "gen3dface.TexturedHead.1"
 MAX_BYTES = 1 << 30  # of all arrays once unpacked: far above any head, far below a decompression bomb
-ARRAYS = ("vertices", "faces", "uvs", "uv_faces", "texture", "morph_names", "morph_deltas", "face_materials")
+ARRAYS = (
+    "vertices",
+    "faces",
+    "uvs",
+    "uv_faces",
+    "texture",
+    "morph_names",
+    "morph_deltas",
+    "morph_weights",
+    "face_materials",
+)
 
 
 def save_head(head: TexturedHead, path: str | os.PathLike[str]) -> None:

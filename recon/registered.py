@@ -50,14 +50,17 @@ def assemble(fit: HeadFit, model: HeadModel, baked: BakedTexture) -> TexturedHea
     eye = model.regions["left_eye"] | model.regions["right_eye"]
     texture = (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0)
     return TexturedHead(
-        neutral.vertices,
-        neutral.faces,
-        neutral.uvs,
-        neutral.uv_faces,
+        neutral.vertices.numpy(),
+        neutral.faces.numpy(),
+        neutral.uvs.numpy(),
+        neutral.uv_faces.numpy(),
         texture.numpy(),
         morph_names=model.expression_names,
-        morph_deltas=model.expression_basis,
-        skeleton=Skeleton(model.joint_names, model.joint_parents, neutral.joints, model.skinning_weights),
+        morph_deltas=model.expression_basis.numpy(),
+        morph_weights=fit.expression.numpy(),
+        skeleton=Skeleton(
+            model.joint_names, model.joint_parents, neutral.joints.numpy(), model.skinning_weights.numpy()
+        ),
         materials=(SKIN, EYES),
         face_materials=eye[neutral.faces].all(1).numpy().astype(np.int64),
     )
