@@ -47,8 +47,12 @@ class FaceDetector:
     def __init__(self, model: Path | None = None) -> None:
         self._model = model
 
-    def __call__(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
-        """Faces in image uint8 [H,W,3] sRGB, largest first."""
+    def __call__(self, image: NDArray[np.uint8]) -> list[list[DetectedFace]]:
+        """Faces in image uint8 [H,W,3] sRGB, largest first; of each its readings, best first.
+
+        A face lying on its side is often read in several orientations, and the wrong one may score best: what the
+        landmark network says of each reading decides.
+        """
         found: list[DetectedFace] = []
         for side in SEARCH_SIDES:
             small, scale, offset = _search_copy(image, side)
@@ -56,7 +60,7 @@ class FaceDetector:
                 for row in self._rows(np.ascontiguousarray(np.rot90(small, quarter_turns))):
                     face = _upright(row, quarter_turns, small.shape[0], small.shape[1])
                     found.append(_scaled(face, scale, offset))
-        return sorted(_distinct(found), key=lambda face: -face.size)
+        return sorted(_grouped(found), key=lambda readings: -readings[0].size)
 
     def _rows(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._network.setInputSize((image.shape[1], image.shape[0]))
@@ -116,13 +120,16 @@ def _scaled(face: DetectedFace, scale: NDArray[np.float64], offset: NDArray[np.f
     return DetectedFace((x0, y0, x1, y1), points, face.score)
 
 
-def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """Non-maximum suppression over all scales and orientations."""
-    kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        if all(_overlap(face.box, other.box) <= OVERLAP_MAX for other in kept):
-            kept.append(face)
-    return kept
+def _grouped(found: list[DetectedFace]) -> list[list[DetectedFace]]:
+    """Readings that overlap the best one of a face, over all scales and orientations."""
+    groups: list[list[DetectedFace]] = []
+    for face in sorted(found, key=lambda f: -f.score):
+        same = [group for group in groups if _overlap(face.box, group[0].box) > OVERLAP_MAX]
+        if same:
+            same[0].append(face)
+        else:
+            groups.append([face])
+    return groups
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

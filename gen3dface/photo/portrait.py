@@ -18,6 +18,7 @@ from gen3dface.photo.matte import PersonMatter
 logger = logging.getLogger(__name__)
 
 FACE_MIN = 64  # px, longer side of the face's box
+HEAD_SCORE = 0.8  # of the detector, above which there is a head even where its face is turned away
 PRESENCE_MIN = 0.5  # of the landmark network, below which a box holds no usable face
 
 
@@ -102,15 +103,23 @@ def _faces(
     image: NDArray[np.uint8], name: str, models: PhotoModels
 ) -> list[tuple[DetectedFace, FaceLandmarks]]:
     """What both networks take for a face, largest first. Raises NoFaceError."""
-    boxes = models.detector(image)
-    faces = []
-    for box in boxes:
-        landmarks = models.landmarker(image, FaceRegion.from_five_points(box.points, box.box))
-        if landmarks.presence >= PRESENCE_MIN:
-            faces.append((box, landmarks))
+    found = models.detector(image)
+    seen = [_first_present(image, readings, models.landmarker) for readings in found]
+    faces = [face for face in seen if face is not None]
     if not faces:
-        raise NoFaceError(f"{name}: {_why_no_face(boxes)}")
+        raise NoFaceError(f"{name}: {_why_no_face(found)}")
     return faces
+
+
+def _first_present(
+    image: NDArray[np.uint8], readings: list[DetectedFace], landmarker: FaceLandmarker
+) -> tuple[DetectedFace, FaceLandmarks] | None:
+    """The best reading in which the landmark network sees a face too, or None."""
+    for reading in readings:
+        landmarks = landmarker(image, FaceRegion.from_five_points(reading.points, reading.box))
+        if landmarks.presence >= PRESENCE_MIN:
+            return reading, landmarks
+    return None
 
 
 def _choose(
@@ -130,8 +139,8 @@ def _choose(
     return index or 0
 
 
-def _why_no_face(boxes: list[DetectedFace]) -> str:
-    if boxes and boxes[0].score > 0.8:
+def _why_no_face(found: list[list[DetectedFace]]) -> str:
+    if any(readings[0].score > HEAD_SCORE for readings in found):
         return (
             "a head was found but not enough of its face is seen; give a photo in which both eyes are visible"
         )
