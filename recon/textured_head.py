@@ -86,7 +86,7 @@ class TexturedHead:
         if not self.morph_names:
             object.__setattr__(self, "morph_deltas", np.zeros((0, len(self.vertices), 3), np.float32))
         _store(self, "morph_deltas", np.float32, (len(self.morph_names), *self.vertices.shape))
-        if not np.size(self.morph_weights):
+        if not self.morph_names or not np.size(self.morph_weights):
             object.__setattr__(self, "morph_weights", np.zeros(len(self.morph_names), np.float32))
         _store(self, "morph_weights", np.float32, (len(self.morph_names),))
         if not np.size(self.face_materials):
