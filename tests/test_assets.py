@@ -147,9 +147,9 @@ def test_members_are_read_from_wheels_and_tarballs(tmp_path: Path) -> None:
     with tarfile.open(ball, "w:gz") as archive:
         archive.add(tmp_path / "thing.bin", "package/thing.bin")
     for archive_path, member in ((wheel, "pkg/thing.bin"), (ball, "package/thing.bin")):
-        with assets._open_member(archive_path, member) as stream:
+        with assets.open_member(archive_path, member) as stream:
             assert stream.read() == CONTENT
-        with pytest.raises(AssetError, match="cannot be read"), assets._open_member(archive_path, "../x"):
+        with pytest.raises(AssetError, match="cannot be read"), assets.open_member(archive_path, "../x"):
             pass
 
 

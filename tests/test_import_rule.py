@@ -30,7 +30,18 @@ ALLOWED = {
     "recon": BASE | {"photo", "heads", "estimators", "pipelines"},
     "pipelines": BASE | {"photo", "heads", "models", "estimators"},
 }
-FREE = {"cli", "demo", "outputs", "viewer", "data_synth", "training", "evaluation", "conversion", ""}  # doors and top
+FREE = {
+    "cli",
+    "examples",
+    "demo",
+    "outputs",
+    "viewer",
+    "data_synth",
+    "training",
+    "evaluation",
+    "conversion",
+    "",
+}  # doors and top
 
 
 def _modules() -> list[tuple[str, str, Path]]:
