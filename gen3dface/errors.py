@@ -21,6 +21,10 @@ class FaceChoiceError(Gen3DFaceError):
     """The face that was asked for is not among those found."""
 
 
+class PortraitError(Gen3DFaceError):
+    """A saved portrait is damaged, or the file is something else."""
+
+
 class AssetError(Gen3DFaceError):
     """An asset is unknown, cannot be downloaded, or is not the file it should be."""
 
