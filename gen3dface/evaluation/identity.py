@@ -1,0 +1,52 @@
+"""Is it the same person? Embeddings by SFace (Zhong et al., 2021), whose threshold for the same person is 0.363."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gen3dface.assets import fetch
+from gen3dface.errors import NoFaceError
+from gen3dface.photo.detect import FaceDetector
+
+SAME_PERSON = 0.363  # cosine from which SFace's authors call two photos one person
+
+
+class IdentityEmbedder:
+    """128-d identity embeddings of the largest face of a picture.
+
+    model: SFace's path (default: the asset "sface").
+    """
+
+    def __init__(self, model: Path | None = None) -> None:
+        self._model = model
+        self._detector = FaceDetector()
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Unit vector [128] for image uint8 [H, W, 3] sRGB.
+
+        Raises:
+            NoFaceError: no face was found.
+        """
+        faces = self._detector(image)
+        if not faces:
+            raise NoFaceError("No face was found in the picture whose identity was asked for.")
+        best = max(faces[0], key=lambda reading: reading.score)
+        x0, y0, x1, y1 = best.box
+        row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], best.points.ravel(), [best.score]])
+        crop = self._network.alignCrop(image[..., ::-1].copy(), row[None].astype(np.float32))
+        feature = self._network.feature(crop)[0]
+        return np.asarray(feature / np.linalg.norm(feature), np.float32)
+
+    @cached_property
+    def _network(self) -> cv2.FaceRecognizerSF:
+        return cv2.FaceRecognizerSF.create(str(self._model or fetch("sface")), "")
+
+
+def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Cosine of two unit vectors, -1..1."""
+    return float(first @ second)
