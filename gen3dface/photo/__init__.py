@@ -3,5 +3,15 @@
 from gen3dface.photo.decode import DecodedImage, ImageSource, decode_image
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 from gen3dface.photo.portrait import Portrait, load_portrait
+from gen3dface.photo.store import load_saved_portrait, save_portrait
 
-__all__ = ["BLENDSHAPE_NAMES", "DecodedImage", "ImageSource", "Portrait", "decode_image", "load_portrait"]
+__all__ = [
+    "BLENDSHAPE_NAMES",
+    "DecodedImage",
+    "ImageSource",
+    "Portrait",
+    "decode_image",
+    "load_portrait",
+    "load_saved_portrait",
+    "save_portrait",
+]

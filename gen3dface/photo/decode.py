@@ -29,6 +29,8 @@ WORKING_SIDE = 2048  # px; a longer picture is reduced to this
 
 # Only decoders that Pillow carries itself: no helper programs, no rarely tested formats.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
+_MAX_TIFF_BYTES = 1 << 30  # unpacked, of a layout with up to 16 bytes a pixel
+_BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -153,10 +155,12 @@ def _open_other_tiff(content: bytes) -> Image.Image:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        page = file.pages[0]
-        height, width = page.shape[:2]
-        _check_pixels(width, height)
-        return _from_array(page.asarray())
+        page = file.pages.first
+        _check_pixels(page.imagewidth, page.imagelength)
+        if page.nbytes > _MAX_TIFF_BYTES:
+            raise ImageDecodeError(f"the picture takes {page.nbytes} bytes, more than {_MAX_TIFF_BYTES}; reduce it")
+        array = page.asarray()
+        return _from_array(np.moveaxis(array, 0, -1) if page.axes == "SYX" else array)
 
 
 def _unidentified(content: bytes) -> str:
@@ -188,25 +192,35 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
 
 
 def _to_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """uint8, uint16 (0..65535) or float (0..1) to uint8, rounded."""
+    """uint8, uint16 (0..65535) or float (0..1) to uint8, rounded; by blocks of rows, as the picture may be large."""
     if array.dtype == np.uint8:
         return array.astype(np.uint8, copy=False)
+    narrowed = np.empty(array.shape, np.uint8)
+    for start in range(0, array.shape[0], _BLOCK_ROWS):
+        block = array[start : start + _BLOCK_ROWS]
+        narrowed[start : start + _BLOCK_ROWS] = _block_to_bytes(block)
+    return narrowed
+
+
+def _block_to_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     if array.dtype == np.uint16:
         return ((array.astype(np.uint32) * 2 + 257) // 514).astype(np.uint8)
+    if array.dtype == np.int32:  # Pillow's reading of some 16-bit files
+        if array.min() < 0 or array.max() > 65535:
+            raise ImageDecodeError(f"integer pixels run from {array.min()} to {array.max()}; expected 0..65535")
+        return _block_to_bytes(array.astype(np.uint16))
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageDecodeError(f"pixels of type {array.dtype} are not supported: use uint8, uint16 or float in 0..1")
     values = array.astype(np.float32)
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
-        raise ImageDecodeError(f"{bad} pixel values are NaN or infinite")
+        raise ImageDecodeError(f"at least {bad} pixel values are NaN or infinite")
     if values.min() < 0 or values.max() > 1:
         raise ImageDecodeError(f"float pixels run from {values.min():g} to {values.max():g}; expected 0..1")
     return (values * 255 + 0.5).astype(np.uint8)
 
 
-def _finish(
-    image: Image.Image, stored: tuple[int, int], name: str, max_side: int, notes: list[str]
-) -> DecodedImage:
+def _finish(image: Image.Image, stored: tuple[int, int], name: str, max_side: int, notes: list[str]) -> DecodedImage:
     """Upright, 8 bits, reduced, sRGB, over white. stored: (width, height) in the file."""
     image = _narrow(_upright(image, notes))
     if max(stored) > max_side:
@@ -232,11 +246,7 @@ def _narrow(image: Image.Image) -> Image.Image:
     info = image.info
     if image.mode in _WIDE_MODES:
         array = np.asarray(image)
-        if image.mode != "F":
-            if array.min() < 0 or array.max() > 65535:
-                raise ImageDecodeError(f"integer pixels run from {array.min()} to {array.max()}; expected 0..65535")
-            array = array.astype(np.uint16)
-        image = Image.fromarray(_to_bytes(array))
+        image = Image.fromarray(_to_bytes(array.astype(array.dtype.newbyteorder("="), copy=False)))
     elif image.mode in ("P", "PA", "1"):
         image = image.convert("RGBA" if "transparency" in info or image.mode == "PA" else "RGB")
     elif "transparency" in info:
@@ -249,6 +259,6 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.float32] |
     if image.mode not in ("RGBA", "LA", "RGBa", "La"):
         return image, None
     plain = image.convert("RGBA" if image.mode.startswith("RGB") else "LA")
-    alpha = np.asarray(plain.getchannel("A"), np.float32) / 255
+    alpha = (np.asarray(plain.getchannel("A")) / np.float32(255)).astype(np.float32)
     colour = plain.convert("RGB" if plain.mode == "RGBA" else "L")
     return colour, None if alpha.min() == 1 else alpha

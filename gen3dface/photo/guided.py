@@ -17,21 +17,21 @@ def guided_upsample(
     coefficients, smooth, are what is enlarged. radius in px of the small picture.
     """
     small_size, full_size = matte.shape[::-1], image.shape[1::-1]
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    slope, offset = _local_affine(small, matte, radius, epsilon)
-    slope = cv2.resize(slope, full_size, interpolation=cv2.INTER_LINEAR)
-    offset = cv2.resize(offset, full_size, interpolation=cv2.INTER_LINEAR)
-    guided = np.einsum("hwc,hwc->hw", slope, image.astype(np.float32)) / 255 + offset
+    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    slope, offset = _local_affine(small / np.float32(255), matte, radius, epsilon)
+    full_slope = cv2.resize(slope, full_size, interpolation=cv2.INTER_LINEAR)
+    full_offset = cv2.resize(offset, full_size, interpolation=cv2.INTER_LINEAR)
+    guided = np.einsum("hwc,hwc->hw", full_slope, image.astype(np.float32)) / 255 + full_offset
     return np.clip(guided, 0, 1).astype(np.float32)
 
 
 def _local_affine(
-    guide: NDArray[np.float32], matte: NDArray[np.float32], radius: int, epsilon: float
+    guide: NDArray[np.floating], matte: NDArray[np.float32], radius: int, epsilon: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Slope [h,w,3] and offset [h,w] of matte over guide [h,w,3] in each window, averaged over the windows."""
     mean, mean_matte = _box(guide, radius), _box(matte, radius)
     covariance = _box(guide * matte[..., None], radius) - mean * mean_matte[..., None]
-    products = (guide[..., :, None] * guide[..., None, :]).reshape(*matte.shape, 9)
+    products = np.reshape(guide[..., :, None] * guide[..., None, :], (*matte.shape, 9))
     spread = _box(products, radius).reshape(*matte.shape, 3, 3) - mean[..., :, None] * mean[..., None, :]
     spread += epsilon * np.eye(3, dtype=np.float32)
     slope = np.linalg.solve(spread, covariance[..., None])[..., 0]
@@ -39,9 +39,10 @@ def _local_affine(
     return _box(slope, radius), _box(offset, radius)
 
 
-def _box(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+def _box(values: NDArray[np.floating], radius: int) -> NDArray[np.float32]:
     size = (2 * radius + 1, 2 * radius + 1)
     # OpenCV filters at most four channels with an accumulator of its own; blocks keep it there.
     if values.ndim == 3 and values.shape[2] > 4:
-        return np.dstack([cv2.blur(values[..., i : i + 3], size) for i in range(0, values.shape[2], 3)])
+        blocks = [cv2.blur(values[..., i : i + 3], size) for i in range(0, values.shape[2], 3)]
+        return np.asarray(np.dstack(blocks), np.float32)
     return np.asarray(cv2.blur(values, size), np.float32)

@@ -28,6 +28,7 @@ MEMBER_LIMIT = 32 << 20  # no network in the bundle comes near this many bytes
 
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 FOREHEAD_TOP, CHIN_BOTTOM = 10, 152
+FIVE_POINTS = (468, 473, 1, 61, 291)  # right and left iris, nose tip, right and left mouth corner
 
 # Output order of the expression network without its first entry ("neutral"), which is the alphabetical order of
 # ARKit's names; tongueOut, which the network does not know, is appended and stays 0.
@@ -120,7 +121,7 @@ class FaceLandmarker:
 
     def blendshapes(self, landmarks: FaceLandmarks) -> NDArray[np.float32]:
         """Expression weights float32 [52] in 0..1, in the order of BLENDSHAPE_NAMES."""
-        upright = landmarks.points[:, :2] @ _rotation(landmarks.region.angle).astype(np.float32)
+        upright = landmarks.points[:, :2] @ _rotation(landmarks.region.angle)
         (weights,) = _run(self._expression_network, upright[None, BLENDSHAPE_LANDMARKS])
         return np.append(np.clip(weights.ravel()[1:], 0, 1), 0).astype(np.float32)
 
@@ -178,7 +179,7 @@ def read_member(bundle: Path, name: str) -> bytes:
     return content
 
 
-def _run(network: Interpreter, tensor: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _run(network: Interpreter, tensor: NDArray[np.floating]) -> list[NDArray[np.float32]]:
     network.set_tensor(network.get_input_details()[0]["index"], np.ascontiguousarray(tensor, np.float32))
     network.invoke()
     return [network.get_tensor(output["index"]) for output in network.get_output_details()]

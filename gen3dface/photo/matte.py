@@ -47,9 +47,7 @@ class PersonMatter:
     alpha_model, parts_model: paths (default: the assets "modnet" and "selfie_multiclass"). threads: of each.
     """
 
-    def __init__(
-        self, alpha_model: Path | None = None, parts_model: Path | None = None, threads: int = 2
-    ) -> None:
+    def __init__(self, alpha_model: Path | None = None, parts_model: Path | None = None, threads: int = 2) -> None:
         self._alpha_model, self._parts_model, self._threads = alpha_model, parts_model, threads
 
     def __call__(
@@ -74,9 +72,7 @@ class PersonMatter:
         alpha = _mend(alpha, scores[..., BACKGROUND], oval - origin)
         for other in others:
             rival, _ = _turned(other, turns, size)
-            alpha *= _nearer(
-                crop.shape[:2], centre - origin, face.region.side, rival - origin, other.region.side
-            )
+            alpha *= _nearer(crop.shape[:2], centre - origin, face.region.side, rival - origin, other.region.side)
         alpha = _component(alpha, centre - origin, face.region.side / REGION_SCALE)
         parts = _parts(scores, alpha)
 
@@ -126,9 +122,7 @@ class PersonMatter:
         return network
 
 
-def _turned(
-    face: FaceLandmarks, turns: int, size: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _turned(face: FaceLandmarks, turns: int, size: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Face centre [2] and outline [36,2] in the picture of height x width turned counter-clockwise."""
     height, width = size
     points = np.vstack([face.region.centre, face.points[list(FACE_OVAL), :2]]).astype(np.float64)
@@ -180,9 +174,7 @@ def _nearer(
     return np.clip((other - own) / 0.02 + 0.5, 0, 1).astype(np.float32)
 
 
-def _component(
-    alpha: NDArray[np.float32], centre: NDArray[np.float64], length: float
-) -> NDArray[np.float32]:
+def _component(alpha: NDArray[np.float32], centre: NDArray[np.float64], length: float) -> NDArray[np.float32]:
     """Only what hangs together with the face, and by more than a thread."""
     core = _shrunk((alpha > 0.5).astype(np.uint8), NECK_OF_DEBRIS * length)
     _, labels = cv2.connectedComponents(core, connectivity=4)

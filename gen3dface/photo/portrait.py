@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from gen3dface.errors import FaceChoiceError, FaceTooSmallError, NoFaceError
 from gen3dface.photo.decode import WORKING_SIDE, ImageSource, decode_image
 from gen3dface.photo.detect import DetectedFace, FaceDetector
-from gen3dface.photo.landmarks import FaceLandmarker, FaceLandmarks, FaceRegion
+from gen3dface.photo.landmarks import FIVE_POINTS, FaceLandmarker, FaceLandmarks, FaceRegion
 from gen3dface.photo.matte import PersonMatter
 
 logger = logging.getLogger(__name__)
 
 FACE_MIN = 64  # px, longer side of the face's box
 HEAD_SCORE = 0.8  # of the detector, above which there is a head even where its face is turned away
+SHIFT_MAX = 0.12  # face sizes, mean over the five points, by which landmarks and detector may differ
 PRESENCE_MIN = 0.5  # of the landmark network, below which a box holds no usable face
 
 
@@ -99,9 +100,7 @@ def load_portrait(
     )  # fmt: skip
 
 
-def _faces(
-    image: NDArray[np.uint8], name: str, models: PhotoModels
-) -> list[tuple[DetectedFace, FaceLandmarks]]:
+def _faces(image: NDArray[np.uint8], name: str, models: PhotoModels) -> list[tuple[DetectedFace, FaceLandmarks]]:
     """What both networks take for a face, largest first. Raises NoFaceError."""
     found = models.detector(image)
     seen = [_first_present(image, readings, models.landmarker) for readings in found]
@@ -117,14 +116,18 @@ def _first_present(
     """The best reading in which the landmark network sees a face too, or None."""
     for reading in readings:
         landmarks = landmarker(image, FaceRegion.from_five_points(reading.points, reading.box))
-        if landmarks.presence >= PRESENCE_MIN:
+        if landmarks.presence >= PRESENCE_MIN and _agree(reading, landmarks):
             return reading, landmarks
     return None
 
 
-def _choose(
-    faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: int | None, notes: list[str]
-) -> int:
+def _agree(reading: DetectedFace, landmarks: FaceLandmarks) -> bool:
+    """Do the landmarks lie where the detector saw eyes, nose and mouth? On a head turned away they wander off."""
+    shift = landmarks.points[list(FIVE_POINTS), :2] - reading.points
+    return float(np.linalg.norm(shift, axis=1).mean()) < SHIFT_MAX * reading.size
+
+
+def _choose(faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: int | None, notes: list[str]) -> int:
     """The number of the face to use. Raises FaceChoiceError or FaceTooSmallError."""
     if index is None and len(faces) > 1:
         notes.append(f"{len(faces)} faces were found; the largest is used. {_listing(faces)}")
@@ -141,9 +144,7 @@ def _choose(
 
 def _why_no_face(found: list[list[DetectedFace]]) -> str:
     if any(readings[0].score > HEAD_SCORE for readings in found):
-        return (
-            "a head was found but not enough of its face is seen; give a photo in which both eyes are visible"
-        )
+        return "a head was found but not enough of its face is seen; give a photo in which both eyes are visible"
     return "no face was found; give a photo in which the face is seen from the front, well lit and not covered"
 
 

@@ -1,0 +1,79 @@
+"""A Portrait in one safetensors file: stages can run apart, and nothing in the file can run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from gen3dface.errors import OutputError, PortraitError
+from gen3dface.photo.portrait import Portrait
+
+FORMAT = "gen3dface.portrait.1"
+MAX_BYTES = 1 << 30
+_H, _W = -1, -2  # any height and width, the same in every array
+_LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
+    "image": ((_H, _W, 3), np.uint8),
+    "matte": ((_H, _W), np.float32),
+    "parts": ((_H, _W), np.uint8),
+    "landmarks": ((478, 3), np.float32),
+    "blendshapes": ((52,), np.float32),
+    "box": ((4,), np.float64),
+}
+
+
+def save_portrait(portrait: Portrait, path: str | PathLike[str]) -> None:
+    """Write to path (.safetensors by custom), whole or not at all. Raises OutputError."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        name: np.ascontiguousarray(getattr(portrait, name), kind) for name, (_, kind) in _LAYOUT.items()
+    }
+    note = {"score": portrait.score, "source": portrait.source, "warnings": portrait.warnings}
+    target = Path(path)
+    try:
+        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        try:
+            save_file(arrays, part, {"format": FORMAT, "portrait": json.dumps(note)})
+            os.chmod(part, 0o644)
+            os.replace(part, target)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{target}: the portrait cannot be written ({error})") from error
+
+
+def load_saved_portrait(path: str | PathLike[str]) -> Portrait:
+    """Read what save_portrait wrote. Raises PortraitError when it is anything else."""
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise PortraitError(f"{path}: larger than {MAX_BYTES >> 20} MiB, so no portrait")
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT or set(file.keys()) != set(_LAYOUT):
+                raise PortraitError(f"{path}: no portrait saved by this version ({FORMAT}); save it again")
+            arrays = {name: file.get_tensor(name) for name in _LAYOUT}
+        note = json.loads(metadata["portrait"])
+        return _portrait(arrays, note)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise PortraitError(f"{path}: not a readable portrait ({error})") from error
+
+
+def _portrait(arrays: dict[str, NDArray[np.generic]], note: dict[str, object]) -> Portrait:
+    height, width = arrays["image"].shape[:2]
+    for name, (shape, kind) in _LAYOUT.items():
+        expected = tuple({_H: height, _W: width}.get(side, side) for side in shape)
+        if arrays[name].shape != expected or arrays[name].dtype != kind:
+            found = f"{arrays[name].dtype} {arrays[name].shape}"
+            raise ValueError(f"{name} is {found}, expected {kind.__name__} {expected}")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+    box = tuple(float(edge) for edge in arrays.pop("box"))
+    warnings = [str(warning) for warning in note["warnings"]]  # type: ignore[attr-defined]
+    return Portrait(box=box, score=float(note["score"]), source=str(note["source"]), warnings=warnings, **arrays)  # type: ignore[arg-type]
