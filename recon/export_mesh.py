@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gen3dface.recon.export_files import write_atomically
-from gen3dface.recon.textured_head import TexturedHead
+from gen3dface.recon.textured_head import TexturedHead, vertex_normals
 
 
 def write_obj(head: TexturedHead, path: str | os.PathLike[str]) -> None:
@@ -39,10 +39,11 @@ def _materials(head: TexturedHead, texture: str) -> str:
 
 def _obj_text(head: TexturedHead, library: str) -> str:
     text = io.StringIO()
+    vertices = head.starting_vertices()
     text.write(f"mtllib {library}\no head\n")
-    np.savetxt(text, head.vertices, "v %.7f %.7f %.7f")
+    np.savetxt(text, vertices, "v %.7f %.7f %.7f")
     np.savetxt(text, head.uvs, "vt %.7f %.7f")
-    np.savetxt(text, head.normals, "vn %.5f %.5f %.5f")
+    np.savetxt(text, vertex_normals(vertices, head.faces), "vn %.5f %.5f %.5f")
     corners = np.stack([head.faces, head.uv_faces, head.faces], axis=-1).reshape(-1, 9) + 1
     for index, material in enumerate(head.materials):
         text.write(f"usemtl {material.name}\n")
@@ -59,7 +60,9 @@ def _ply_bytes(head: TexturedHead) -> bytes:
     vertex = np.dtype([("position", "<f4", 3), ("normal", "<f4", 3), ("colour", "u1", 3)])
     face = np.dtype([("count", "u1"), ("indices", "<i4", 3)])
     vertices = np.empty(len(head.vertices), vertex)
-    vertices["position"], vertices["normal"], vertices["colour"] = head.vertices, head.normals, vertex_colours(head)
+    vertices["position"] = head.starting_vertices()
+    vertices["normal"] = vertex_normals(head.starting_vertices(), head.faces)
+    vertices["colour"] = vertex_colours(head)
     faces = np.empty(len(head.faces), face)
     faces["count"], faces["indices"] = 3, head.faces
     properties = [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")]

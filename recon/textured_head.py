@@ -112,14 +112,19 @@ class TexturedHead:
 
     @cached_property
     def normals(self) -> Floats:
-        """Smooth unit normals [V, 3]; UV seams do not show in them."""
+        """Smooth unit normals [V, 3] at rest; UV seams do not show in them."""
         return vertex_normals(self.vertices, self.faces)
+
+    def starting_vertices(self) -> Floats:
+        """The vertices [V, 3] in the starting expression."""
+        return self.vertices + np.einsum("m,mvc->vc", self.morph_weights, self.morph_deltas)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the head in the format that the suffix names.
 
-        `.glb`: everything (material, expressions, skeleton). `.obj`: mesh, normals, UVs, with `.mtl` and `.png`
-        beside it. `.ply`: mesh, normals and a colour per vertex, which every viewer reads, instead of a texture.
+        `.glb`: everything (material, expressions, skeleton). The others hold the starting expression alone. `.obj`:
+        mesh, normals, UVs, with `.mtl` and `.png` beside it. `.ply`: mesh, normals and a colour per vertex, which
+        every viewer reads, instead of a texture.
 
         Raises:
             OutputError: another suffix, or the file cannot be written; nothing half-written stays.

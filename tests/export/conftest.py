@@ -66,6 +66,7 @@ def head() -> TexturedHead:
         texture=texture,
         morph_names=("jawOpen", "cheekPuff", "tongueOut"),
         morph_deltas=deltas,
+        morph_weights=np.float32([0.5, 0, 0]),
         skeleton=skeleton,
         materials=(SKIN, EYES),
         face_materials=(np.arange(len(faces)) < 40).astype(np.int64),

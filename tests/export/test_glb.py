@@ -94,7 +94,7 @@ def test_bounds_hold_every_position(glb: Glb) -> None:
 def test_a_morph_target_moves_its_vertices_and_no_others(head: TexturedHead, glb: Glb) -> None:
     mesh = glb.document["meshes"][0]
     assert mesh["extras"]["targetNames"] == ["jawOpen", "cheekPuff", "tongueOut"]
-    assert mesh["weights"] == [0, 0, 0]
+    assert mesh["weights"] == [0.5, 0, 0]
     target = mesh["primitives"][0]["targets"][0]
     assert "sparse" in glb.document["accessors"][target["POSITION"]]
     moved, low = glb.accessor(target["POSITION"]), glb.attribute("POSITION")[:, 1] < -0.05

@@ -1,0 +1,165 @@
+"""The command `gen3dface`: photos to heads, and the files that this needs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from gen3dface import __version__
+from gen3dface.errors import Gen3DFaceError
+from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
+from gen3dface.outputs.stages import Engine, stages_of
+
+if TYPE_CHECKING:
+    from gen3dface.outputs.batch import Outcome
+    from gen3dface.outputs.report import Settings
+
+FAILED, USAGE = 1, 2  # exit codes; 0: all went well
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+assets_app = typer.Typer(no_args_is_help=True, help="The weights and data that are downloaded on first use.")
+app.add_typer(assets_app, name="assets")
+
+
+def main() -> None:
+    """Entry point: a known error becomes one line and exit code 1."""
+    try:
+        app()
+    except Gen3DFaceError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gen3dface {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell more on the way.")] = False,
+) -> None:
+    """One photo in, a textured 3D head out."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+@app.command()
+def head(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the heads; each gets DIR/NAME.", metavar="DIR")],
+    engine: Annotated[Engine, typer.Option(help="How the views are made.")] = Engine.projection,
+    face: Annotated[
+        int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same head.")] = 0,
+    views_size: Annotated[int, typer.Option(min=64, max=1024, help="Side of the 16 views in pixels.")] = 512,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip photos whose head is there already.")] = False,
+) -> None:
+    """Turn photos into textured, animatable 3D heads.
+
+    Each photo gets the folder DIR/NAME with head.glb, views, turntable.mp4, report.json and index.html.
+    Exit code: 0 all heads were made, 1 some failed, 2 wrong usage.
+    """
+    jobs = find_photos(photos)
+    if not jobs:
+        _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: temporary folders go
+    from gen3dface.outputs.gallery import check_gallery, write_gallery
+    from gen3dface.outputs.report import Settings
+
+    several = len(jobs) > 1
+    if several:
+        check_gallery(out)
+    outcomes = _make_heads(jobs, out, Settings(engine.value, face, seed, views_size), resume)
+    if several and any(outcome.state != "failed" for outcome in outcomes):
+        write_gallery(out, outcomes)
+        typer.echo(f"all heads: {out / 'index.html'}")
+    failed = sum(outcome.state == "failed" for outcome in outcomes)
+    if failed:
+        typer.echo(f"{failed} of {len(jobs)} photos failed", err=True)
+        raise typer.Exit(FAILED)
+
+
+def _make_heads(jobs: list[PhotoJob], out: Path, settings: Settings, resume: bool) -> list[Outcome]:
+    """Run all photos under a progress bar, telling each result as it comes."""
+    from gen3dface.outputs.batch import run_photos
+    from gen3dface.outputs.run import STAGE_NAMES
+
+    steps = len(STAGE_NAMES)
+    outcomes: list[Outcome] = []
+    bar = tqdm(total=len(jobs) * steps, bar_format="{l_bar}{bar}| {elapsed}", disable=None, leave=False)
+
+    def announce(job: PhotoJob, stage: str) -> None:
+        bar.set_description(f"{job.name} ({len(outcomes) + 1} of {len(jobs)}): {stage}", refresh=False)
+        bar.n = len(outcomes) * steps + STAGE_NAMES.index(stage)
+        bar.refresh()
+
+    stages = stages_of(Engine(settings.engine))
+    with bar, logging_redirect_tqdm():
+        for outcome in run_photos(jobs, out, settings, stages, resume=resume, announce=announce):
+            outcomes.append(outcome)
+            _tell(outcome)
+    return outcomes
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.state == "failed":
+        tqdm.write(f"failed: {outcome.job.name}: {outcome.message}", file=sys.stderr)
+    elif outcome.state == "skipped":
+        tqdm.write(f"{outcome.folder / 'head.glb'}  (made before)")
+    else:
+        tqdm.write(f"{outcome.folder / 'head.glb'}  ({outcome.seconds:.1f} s)")
+
+
+def _usage(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(USAGE)
+
+
+@assets_app.command("list")
+def list_assets() -> None:
+    """Show each asset: its name, size, licence and whether it is in the cache."""
+    from gen3dface.assets import status
+
+    for state in status():
+        asset = state.asset
+        typer.echo(f"{asset.name:18} {asset.size / 1e6:7.1f} MB  {state.state:8} {asset.licence:12} {asset.about}")
+
+
+@assets_app.command()
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all free ones.")] = None,
+    accept_non_commercial: Annotated[
+        bool, typer.Option("--accept-non-commercial", help="Accept licences that forbid commercial use.")
+    ] = False,
+) -> None:
+    """Download assets into the cache, with their hashes checked."""
+    from gen3dface.asset_table import ASSETS
+    from gen3dface.assets import fetch
+
+    for name in names or [asset.name for asset in ASSETS.values() if not asset.non_commercial]:
+        typer.echo(f"{name}: {fetch(name, accept_non_commercial=accept_non_commercial)}")
+
+
+@assets_app.command()
+def verify() -> None:
+    """Check the hashes of the assets in the cache; exit code 1 when one is damaged."""
+    from gen3dface.assets import status
+
+    states = list(status())
+    for state in states:
+        typer.echo(f"{state.asset.name:18} {state.state}")
+    if any(state.state == "damaged" for state in states):
+        typer.echo("damaged files are fetched again by `gen3dface assets pull`", err=True)
+        raise typer.Exit(FAILED)

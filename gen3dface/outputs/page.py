@@ -1,0 +1,49 @@
+"""The pages that people open: one for each head, and one that lists all heads of a call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gen3dface.outputs.pictures import encode, photo_for_page, to_bytes
+from gen3dface.outputs.report import Report
+from gen3dface.recon.export_files import write_atomically
+from gen3dface.viewer.page import PageContent, ViewPicture, head_page
+
+if TYPE_CHECKING:
+    from gen3dface.photo import Portrait
+    from gen3dface.pipelines import MultiViewOutput
+
+
+def write_page(folder: Path, portrait: Portrait, views: MultiViewOutput, report: Report) -> None:
+    """Write index.html beside the head.glb and turntable.mp4 that `folder` already holds."""
+    pictures = [encode(pixels, "jpeg") for pixels in to_bytes(views.images)]
+    places = zip(pictures, views.cameras.azimuths.tolist(), views.cameras.elevations.tolist(), strict=True)
+    content = PageContent(
+        title=report.photo,
+        glb=(folder / "head.glb").read_bytes(),
+        photo=photo_for_page(portrait.image),
+        views=[
+            ViewPicture(jpeg, round(azimuth, 1) + 0.0, round(elevation, 1) + 0.0) for jpeg, azimuth, elevation in places
+        ],
+        turntable=(folder / "turntable.mp4").read_bytes(),
+        facts=[f"{len(pictures)} views", f"engine {report.settings.engine}", f"{report.total_seconds:.1f} s"],
+        warnings=report.warnings,
+        tables=_tables(report.to_dict()),
+    )
+    write_atomically(folder / "index.html", head_page(content).encode())
+
+
+def _tables(report: dict[str, Any]) -> dict[str, dict[str, str]]:
+    settings = {name: "largest" if value is None else str(value) for name, value in report["settings"].items()}
+    memory = {f"peak memory, {name}": f"{mebibytes} MiB" for name, mebibytes in report["peak_memory_mib"].items()}
+    return {
+        "Head": {label: str(value) for label, value in report["head"].items()},
+        "Time": {stage: f"{seconds:.2f} s" for stage, seconds in report["seconds"].items()},
+        "Settings": {**_spaced(settings), **memory},
+        "Versions": report["versions"],
+    }
+
+
+def _spaced(names: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", " "): value for name, value in names.items()}
