@@ -64,35 +64,28 @@ def _depth_and_outline(surface: Surface, camera: Cameras) -> tuple[Tensor, Tenso
     return depth, F.avg_pool2d(band, 5, 1, 2)[0, 0]
 
 
-def edge_laplacian(faces: Tensor, count: int, keep: np.ndarray | None = None) -> scipy.sparse.csr_matrix:
-    """Graph Laplacian [count, count] of a mesh's edges; `keep` [E] drops edges, see `edges`."""
-    pairs = edges(faces)
-    if keep is not None:
-        pairs = pairs[keep]
+def edge_laplacian(faces: Tensor, count: int) -> scipy.sparse.csr_matrix:
+    """Graph Laplacian [count, count] of a mesh's edges."""
+    f = faces.cpu().numpy()
+    pairs = np.unique(np.sort(np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]), 1), axis=0)
     ones = np.ones(len(pairs))
     half = scipy.sparse.coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     adjacency = (half + half.T).tocsr()
     return scipy.sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
 
 
-def edges(faces: Tensor) -> np.ndarray:
-    """Each undirected edge of a mesh once, [E, 2]."""
-    f = faces.cpu().numpy()
-    pairs = np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]])
-    return np.unique(np.sort(pairs, 1), axis=0)
-
-
-def diffuse(values: Tensor, confidence: Tensor, laplacian: scipy.sparse.csr_matrix, default: Tensor) -> Tensor:
+def diffuse(
+    values: Tensor, confidence: Tensor, laplacian: scipy.sparse.csr_matrix, default: Tensor, pull: float = 1e-5
+) -> Tensor:
     """Fill values over a mesh: kept where sure, smooth in between (a screened Poisson equation).
 
     Args:
         values: [V, C]. confidence: [V] in 0..1. laplacian: from `edge_laplacian`.
-        default: [C], drawn to weakly where nothing is known nearby.
+        default: [C], drawn to where nothing is known nearby. pull: how strongly; about 1 / sqrt(pull) edges away.
     """
     sure = confidence.double().numpy() ** 2 * 10
-    weak = 1e-5
-    matrix = (laplacian + scipy.sparse.diags(sure + weak)).tocsc()
-    right = sure[:, None] * values.double().numpy() + weak * default.double().numpy()
+    matrix = (laplacian + scipy.sparse.diags(sure + pull)).tocsc()
+    right = sure[:, None] * values.double().numpy() + pull * default.double().numpy()
     return torch.from_numpy(scipy.sparse.linalg.splu(matrix).solve(right)).to(values)
 
 

@@ -16,12 +16,19 @@ from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadModel
 from gen3dface.photo import Portrait
 from gen3dface.photo.trust import trusted_matte
+from gen3dface.pipelines.hair_detail import hair_detail
 from gen3dface.raster import Fragments, rasterize_uv
 from gen3dface.render import Surface
-from gen3dface.texture import Observation, diffuse, edge_laplacian, edges, fill_gutters, observe, texels_to_vertices
+from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters, observe, texels_to_vertices
 
-_HAIR = 1  # in Portrait.parts
+_HAIR, _CLOTHES = 1, 4  # in Portrait.parts
 _SURE = 0.35  # weight from which an observation counts as known
+_BARELY = 0.1  # weight under which the photo says nothing of a vertex's part
+_EDGE_SHARPNESS = 6  # power that turns shares of parts into an edge between them
+_PULL = 3e-3  # how strongly a made-up colour is drawn to its part's median
+_ENOUGH = 0.3  # share of a region's seen part from which its unseen part is taken to be the same
+# region, what its unseen part is if enough of the seen one is, and else (0 hair, 1 clothes, 2 skin)
+_UNSEEN = (("scalp", 0, 2), ("shoulders", 1, 2), ("neck", 0, 2))
 _PARTS = ("eyes", "hair", "clothes", "skin")
 
 
@@ -49,8 +56,11 @@ def photo_texture(
     mirrored = _observe_texels(image, alpha, camera, surface, texels, model.mirror)
     mirrored = _match_brightness(seen, mirrored, texels, surface)
     known, sure = _merge(seen, mirrored)
-    part = vertex_parts(portrait, camera, surface, model)
-    smooth = _complete(known, sure, texels, surface, part)
+    parts = vertex_parts(portrait, camera, surface, model)
+    smooth = _complete(known, sure, texels, surface, parts)
+    points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
+    hair = texels.interpolate(parts, surface.faces)[texels.mask][:, 1, None] ** 2
+    smooth = smooth * (1 - hair + hair * hair_detail(portrait, camera, points))
     colour = known * sure[:, None] + smooth * (1 - sure[:, None])
     texture = torch.zeros(3, size, size)
     texture[:, texels.mask] = colour.T
@@ -59,33 +69,31 @@ def photo_texture(
     return PhotoTexture(fill_gutters(texture, texels.mask).clamp(0, 1), confidence)
 
 
-def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> np.ndarray:
-    """What each vertex [V] belongs to, as an index into ("eyes", "hair", "clothes", "skin").
+def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> Tensor:
+    """How much each vertex belongs to ("eyes", "hair", "clothes", "skin"): [V, 4], rows sum to 1.
 
-    Seen vertices ask the photo; unseen ones their mirror image, then their neighbours. The back of the scalp is hair
-    when the part of it that shows is.
+    Seen vertices ask the photo; unseen ones their mirror image, then what the rest of their region shows, then their
+    neighbours.
     """
     labels = torch.from_numpy(portrait.parts.astype(np.int64))
-    one_hot = torch.stack([labels == _HAIR, labels == 4, (labels == 2) | (labels == 3)]).float()
-    matte = torch.from_numpy(portrait.matte)
-    normals = surface.normals()
-    seen = observe(one_hot, matte, camera, surface, surface.vertices, normals)
+    one_hot = torch.stack([labels == _HAIR, labels == _CLOTHES, (labels == 2) | (labels == 3)]).float()
+    seen = observe(one_hot, torch.from_numpy(portrait.matte), camera, surface, surface.vertices, surface.normals())
     other = Observation(seen.colour[model.mirror], 0.5 * seen.weight[model.mirror])
     first = seen.weight >= other.weight
     colour, weight = (
         torch.where(first[:, None], seen.colour, other.colour),
         torch.where(first, seen.weight, other.weight),
     )
-    scalp = model.regions["scalp"]
-    hairy = (colour[scalp, 0] * weight[scalp]).sum() > 0.35 * weight[scalp].sum()
-    prior = torch.tensor([1.0, 0, 0]) if hairy else torch.tensor([0.0, 0, 1])
-    guess = scalp & (weight < 0.1)
-    colour = torch.where(guess[:, None], prior, colour)
-    weight = torch.where(guess, torch.full_like(weight, 0.3), weight)
-    spread = diffuse(colour, weight, edge_laplacian(surface.faces, len(surface.vertices)), torch.tensor([0.0, 0, 1]))
-    part = spread.argmax(1).numpy() + 1
-    part[(model.regions["left_eye"] | model.regions["right_eye"]).numpy()] = 0
-    return part
+    for region, part, otherwise in _UNSEEN:
+        inside = model.regions[region]
+        share = (colour[inside, part] * weight[inside]).sum() / weight[inside].sum().clamp(min=1e-6)
+        guess = inside & (weight < _BARELY)
+        colour = torch.where(guess[:, None], torch.eye(3)[part if share > _ENOUGH else otherwise], colour)
+        weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
+    laplacian = edge_laplacian(surface.faces, len(surface.vertices))
+    spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
+    eyes = (model.regions["left_eye"] | model.regions["right_eye"]).float()[:, None]
+    return torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
 
 
 def _observe_texels(
@@ -121,23 +129,23 @@ def _merge(seen: Observation, mirrored: Observation) -> tuple[Tensor, Tensor]:
     return colour / sure.clamp(min=1e-6)[:, None], sure
 
 
-def _complete(known: Tensor, sure: Tensor, texels: Fragments, surface: Surface, part: np.ndarray) -> Tensor:
-    """Smooth colours [P, 3] for every texel, each part from itself alone."""
+def _complete(known: Tensor, sure: Tensor, texels: Fragments, surface: Surface, parts: Tensor) -> Tensor:
+    """Smooth colours [P, 3] for every texel: each part's own colours run on over the whole surface, then are chosen."""
     values, confidence = texels_to_vertices(known, sure, texels, surface)
-    out = torch.empty_like(values)
-    pairs = edges(surface.faces)
-    within = part[pairs[:, 0]] == part[pairs[:, 1]]
-    laplacian = edge_laplacian(surface.faces, len(values), within)
-    skin = _typical(values, confidence, np.ones_like(part, bool))
+    laplacian = edge_laplacian(surface.faces, len(values))
+    share = texels.interpolate(parts, surface.faces)[texels.mask] ** _EDGE_SHARPNESS
+    share = share / share.sum(1, keepdim=True)
+    out = torch.zeros_like(known)
     for index in range(len(_PARTS)):
-        mine = torch.from_numpy(part == index)
-        default = _typical(values, confidence, part == index) if mine.any() else skin
-        trust = torch.where(mine, confidence, torch.zeros(()))
-        out[mine] = diffuse(values, trust, laplacian, default)[mine]
-    return texels.interpolate(out, surface.faces)[texels.mask]
+        trust = confidence * (parts[:, index] > 0.5)
+        field = diffuse(values, trust, laplacian, _typical(values, trust, confidence), _PULL)
+        out += share[:, index, None] * texels.interpolate(field, surface.faces)[texels.mask]
+    return out
 
 
-def _typical(values: Tensor, confidence: Tensor, among: np.ndarray) -> Tensor:
-    """Median colour [3] of the sure vertices."""
-    chosen = values[torch.from_numpy(among) & (confidence > 0.5)]
-    return chosen.median(0).values if len(chosen) else values[confidence > 0.5].median(0).values
+def _typical(values: Tensor, trust: Tensor, otherwise: Tensor) -> Tensor:
+    """Median colour [3] of the trusted vertices; of all known ones where a part shows nowhere."""
+    for weight in (trust, otherwise):
+        if (weight > 0.5).any():
+            return values[weight > 0.5].median(0).values
+    return torch.full((3,), 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from gen3dface.estimators.head_fit import HeadFit
 from gen3dface.estimators.landmark_fit import FitState, LandmarkFit, fit_landmarks
 from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS, LandmarkModel, gaze_rotation
 from gen3dface.estimators.priors import LensPrior
+from gen3dface.estimators.silhouette import hair_offsets
 from gen3dface.estimators.visibility import vertex_visibility
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
@@ -27,7 +29,7 @@ Array = NDArray[np.float64]
 
 
 def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float | None = None) -> HeadFit:
-    """The head in a photo: shape, expression, gaze, and the camera that saw it.
+    """The head in a photo: shape, expression, gaze, the hair's outline, and the camera that saw it.
 
     Args:
         model: the head model to fit (default: OpenHead).
@@ -45,7 +47,8 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
         LensPrior.for_image(portrait.height, portrait.width, focal),
         expression=expression_weights(portrait.blendshapes, model),
     )
-    return head_fit(fit, landmark_model, model, portrait.height, portrait.width)
+    fitted = head_fit(fit, landmark_model, model, portrait.height, portrait.width)
+    return replace(fitted, offsets=hair_offsets(portrait, fitted.mesh(model), fitted.camera, model))
 
 
 def expression_weights(blendshapes: NDArray[np.float32], model: HeadModel) -> Array:
@@ -78,6 +81,7 @@ def head_fit(fit: LandmarkFit, landmarks: LandmarkModel, model: HeadModel, heigh
         identity,
         expression,
         rotations,
+        torch.zeros_like(model.template),
         camera,
         vertex_visibility(mesh, camera),
         _float(residual),

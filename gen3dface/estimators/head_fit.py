@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from gen3dface.errors import EstimationError, Gen3DFaceError, HeadModelError
 if TYPE_CHECKING:
     from gen3dface.heads import HeadMesh, HeadModel
 
-_FORMAT = "gen3dface.head_fit.1"
-_TENSORS = ("identity", "expression", "rotations", "visibility", "residual")
+_FORMAT = "gen3dface.head_fit.2"
+_TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
 _BYTES_LIMIT = 64 << 20
 
 
@@ -34,6 +34,7 @@ class HeadFit:
     identity: Tensor  # [K] unit-normal coefficients
     expression: Tensor  # [52] in 0..1, in the model's order
     rotations: Tensor  # [J, 3] axis-angle of the joints, radians; the eyes' joints hold the gaze
+    offsets: Tensor  # [V, 3] metres, added to the posed head: the outline of the hair
     camera: Cameras  # N = 1, in the photo's pixels
     visibility: Tensor  # [V] in 0..1: how squarely and openly the photo sees each vertex, 0 where it does not
     residual: Tensor  # [478] reprojection error over the inter-ocular distance; NaN where the model has no landmark
@@ -60,14 +61,17 @@ class HeadFit:
             )
 
     def mesh(self, model: HeadModel) -> HeadMesh:
-        """The posed head in the world frame (metres), in the photo's expression."""
+        """The posed head in the world frame (metres), in the photo's expression, with its hair's outline."""
         self.check_model(model)
-        return model.mesh(self.identity, self.expression, self.rotations)
+        return self._dressed(model.mesh(self.identity, self.expression, self.rotations))
 
     def neutral_mesh(self, model: HeadModel) -> HeadMesh:
-        """The same person without expression and with the joints at rest."""
+        """The same person and hair without expression and with the joints at rest."""
         self.check_model(model)
-        return model.mesh(self.identity)
+        return self._dressed(model.mesh(self.identity))
+
+    def _dressed(self, mesh: HeadMesh) -> HeadMesh:
+        return replace(mesh, vertices=mesh.vertices + self.offsets)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file."""

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
+from gen3dface.heads import HeadMesh, HeadModel
+from gen3dface.photo import Portrait
 from gen3dface.raster import rasterize
 from gen3dface.render import sample_image, vertex_normals
 from gen3dface.texture import edge_laplacian
@@ -26,6 +28,8 @@ _STEP = 0.001  # metres between samples along an outward ray
 _INWARD, _OUTWARD = 0.02, 0.11  # metres that the outline may move
 _RIM = 0.25  # cosine at which a vertex counts half as lying on the outline
 _OFF_OUTLINE = 0.006  # metres outward at which an outline vertex must have left the mesh's own shadow
+_COVERED = 0.5  # share of an ear's vertices on hair from which it counts as hidden
+_HAIR = 1  # in Portrait.parts
 _SIDE = 512  # px of the masks that are searched
 
 
@@ -37,8 +41,30 @@ class SilhouetteTarget:
     head: Tensor  # hair or skin of this person
 
 
+def hair_offsets(portrait: Portrait, mesh: HeadMesh, camera: Cameras, model: HeadModel) -> Tensor:
+    """Offsets [V, 3] in metres that give a fitted head (in the photo's pose) the outline of its hair.
+
+    An ear that the photo shows as hair is smoothed away under it.
+    """
+    person = torch.from_numpy(portrait.matte > 0.5)
+    parts = torch.from_numpy(portrait.parts)
+    hair = (parts == _HAIR) & person
+    target = SilhouetteTarget(hair, hair | (((parts == 2) | (parts == 3)) & person))
+    movable = (
+        model.regions["scalp"] | (model.regions["skull"] & ~model.regions["face"]) | model.regions["ears"]
+    ).float()
+    hidden = _hidden_ears(mesh.vertices, model.regions["ears"], camera, hair)
+    return fit_silhouette(mesh.vertices, mesh.faces, movable, camera, target, model.regions["ears"], hidden)
+
+
 def fit_silhouette(
-    vertices: Tensor, faces: Tensor, movable: Tensor, camera: Cameras, target: SilhouetteTarget
+    vertices: Tensor,
+    faces: Tensor,
+    movable: Tensor,
+    camera: Cameras,
+    target: SilhouetteTarget,
+    loose: Tensor,
+    hidden: Tensor,
 ) -> Tensor:
     """Offsets [V, 3] in metres that bring the mesh's outline to the photo's.
 
@@ -46,16 +72,40 @@ def fit_silhouette(
         vertices: [V, 3] world, in the photo's expression. faces: [F, 3].
         movable: [V] in 0..1, how freely a vertex may follow the hair (0 on the face).
         camera: the photo's (N = 1). target: the photo's masks.
+        loose: [V] bool, vertices that go along with their surroundings and measure nothing (ears).
+        hidden: [V] bool, vertices to smooth away first (ears under hair).
     """
     hair, head, small = _shrink(target, camera)
     laplacian = edge_laplacian(faces, len(vertices))
-    outward = _outward(vertices, faces, laplacian)
+    base = _smoothed_away(vertices, hidden, laplacian)
+    outward = _outward(base, faces, loose, laplacian)
     offset = torch.zeros(len(vertices))
     for _ in range(_ROUNDS):
-        moved = vertices + offset[:, None] * outward
+        moved = base + offset[:, None] * outward
         distance, weight = _outline_distance(moved, faces, outward, small, hair, head)
-        offset = _smoothest(offset + distance, weight * movable, movable, laplacian)
-    return offset[:, None] * outward
+        offset = _smoothest(offset + distance, weight * movable * ~loose, movable, laplacian)
+    return base - vertices + offset[:, None] * outward
+
+
+def _hidden_ears(vertices: Tensor, ears: Tensor, camera: Cameras, hair: Tensor) -> Tensor:
+    """[V] bool: the ears, a side at a time, of which the photo shows mostly hair."""
+    xy, _ = camera.project(vertices)
+    covered = sample_image(hair[None].float(), xy[0])[:, 0]
+    out = torch.zeros_like(ears)
+    for side in (vertices[:, 0] > 0, vertices[:, 0] <= 0):
+        ear = ears & side
+        out |= ear & (covered[ear].mean() > _COVERED)
+    return out
+
+
+def _smoothed_away(vertices: Tensor, hidden: Tensor, laplacian: scipy.sparse.csr_matrix) -> Tensor:
+    """Vertices with the hidden ones on the smoothest surface through the others around them."""
+    if not hidden.any():
+        return vertices
+    hold = torch.where(hidden, 0.0, 1e4).double().numpy()
+    matrix = laplacian.T @ laplacian + scipy.sparse.diags(hold + 1e-9)
+    solved = scipy.sparse.linalg.spsolve(matrix.tocsc(), hold[:, None] * vertices.double().numpy())
+    return torch.where(hidden[:, None], torch.from_numpy(solved).float(), vertices)
 
 
 def _shrink(target: SilhouetteTarget, camera: Cameras) -> tuple[Tensor, Tensor, Cameras]:
@@ -67,10 +117,11 @@ def _shrink(target: SilhouetteTarget, camera: Cameras) -> tuple[Tensor, Tensor, 
     return hair, head, camera.resized(*size)
 
 
-def _outward(vertices: Tensor, faces: Tensor, laplacian: scipy.sparse.csr_matrix) -> Tensor:
+def _outward(vertices: Tensor, faces: Tensor, loose: Tensor, laplacian: scipy.sparse.csr_matrix) -> Tensor:
     """Unit directions [V, 3]: normals smoothed over a few centimetres, so that the shell does not fold."""
-    normals = vertex_normals(vertices, faces).double().numpy()
-    smooth = scipy.sparse.identity(len(vertices)) + 30 * laplacian
+    trusted = (~loose).double().numpy() + 1e-6
+    normals = trusted[:, None] * vertex_normals(vertices, faces).double().numpy()
+    smooth = scipy.sparse.diags(trusted) + 30 * laplacian
     return F.normalize(torch.from_numpy(scipy.sparse.linalg.spsolve(smooth.tocsc(), normals)).float(), dim=-1)
 
 
