@@ -23,9 +23,7 @@ def write_page(folder: Path, portrait: Portrait, views: MultiViewOutput, report:
         title=report.photo,
         glb=(folder / "head.glb").read_bytes(),
         photo=photo_for_page(portrait.image),
-        views=[
-            ViewPicture(jpeg, round(azimuth, 1) + 0.0, round(elevation, 1) + 0.0) for jpeg, azimuth, elevation in places
-        ],
+        views=[ViewPicture(*place) for place in places],
         turntable=(folder / "turntable.mp4").read_bytes(),
         facts=[f"{len(pictures)} views", f"engine {report.settings.engine}", f"{report.total_seconds:.1f} s"],
         warnings=report.warnings,

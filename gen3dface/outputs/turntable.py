@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from gen3dface.cameras import Cameras, orbit
 from gen3dface.errors import OutputError
@@ -16,21 +17,23 @@ from gen3dface.recon.export_files import write_failure
 from gen3dface.recon.preview import render_head
 from gen3dface.recon.textured_head import TexturedHead
 
-FRAMES = 60
-FRAMES_PER_SECOND = 20
+FRAMES = 48
+FRAMES_PER_SECOND = 16
 SIZE = 384  # pixels; even, as the video format needs
+RENDER_SIZE = 576  # pixels: half as large again and scaled down, for smooth edges
 ELEVATION = 5.0  # degrees, slightly from above
 
 
 def turntable_cameras() -> Cameras:
-    """60 cameras once round the head, starting in front, with the portrait lens of the rigs."""
+    """Cameras once round the head, starting in front, with the portrait lens of the rigs."""
     azimuths = torch.arange(FRAMES) * (360 / FRAMES)
-    return orbit(azimuths, torch.full((FRAMES,), ELEVATION), radius=1.8, focal=4.5, size=SIZE)
+    return orbit(azimuths, torch.full((FRAMES,), ELEVATION), radius=1.8, focal=4.5, size=RENDER_SIZE)
 
 
 def render_turntable(head: TexturedHead) -> Tensor:
-    """Pictures [60, 3, H, W] of the head in its starting expression, in 0..1 over white."""
-    return render_head(head, turntable_cameras())
+    """Pictures [FRAMES, 3, SIZE, SIZE] of the head in its starting expression, in 0..1 over white."""
+    large = render_head(head, turntable_cameras(), supersample=1)
+    return interpolate(large, (SIZE, SIZE), mode="bilinear", antialias=True)
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:

@@ -78,7 +78,7 @@ def _policy(script: str) -> str:
 
 
 def _view(view: ViewPicture) -> str:
-    azimuth, elevation = f"{view.azimuth:g}", f"{view.elevation:g}"
+    azimuth, elevation = (f"{round(angle, 1) + 0.0:g}" for angle in (view.azimuth, view.elevation))  # no "-0"
     return (
         f'<button type="button" data-azimuth="{azimuth}" data-elevation="{elevation}">'
         f'<img src="{data_uri("image/jpeg", view.jpeg)}" alt="View from {azimuth} degrees" loading="lazy">'

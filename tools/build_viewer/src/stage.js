@@ -157,7 +157,7 @@ export class Stage {
     this.camera.aspect = clientWidth / clientHeight;
     this.camera.zoom = Math.min(1, this.camera.aspect * 1.15); // narrow windows still show the whole head
     this.camera.updateProjectionMatrix();
-    this.requestRender();
+    this.#render(); // at once: a new size has cleared the canvas
   }
 
   #tick(time) {
@@ -169,7 +169,10 @@ export class Stage {
     }
     this.controls.update(seconds);
     if (this.onFrame(seconds, time / 1000)) this.requestRender();
-    if (!this.dirty) return;
+    if (this.dirty) this.#render();
+  }
+
+  #render() {
     this.dirty = false;
     this.renderer.render(this.scene, this.camera);
   }
