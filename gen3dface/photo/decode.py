@@ -77,9 +77,14 @@ def _name(source: ImageSource) -> str:
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on hostile bytes into one ImageDecodeError that names the picture."""
+    """Turn whatever a decoder raises on hostile bytes into one ImageDecodeError that names the picture.
+
+    The decoders' Python warnings are silenced: they are about metadata, or about sizes, for which our limit stands.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except MissingExtraError:
         raise
     except Gen3DFaceError as error:
@@ -123,10 +128,8 @@ def _open(content: bytes) -> Image.Image:
     if is_heif(content):
         return _open_heif(content)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            Image.init()  # registers all of Pillow's plugins; at once after the first time
-            image = Image.open(io.BytesIO(content), formats=[f for f in _FORMATS if f in Image.OPEN])
+        Image.init()  # registers all of Pillow's plugins; at once after the first time
+        image = Image.open(io.BytesIO(content), formats=[f for f in _FORMATS if f in Image.OPEN])
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         raise ImageDecodeError(_too_many(pixels.group() if pixels else "too many")) from error

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from gen3dface.errors import FaceChoiceError, FaceTooSmallError, NoFaceError
 from gen3dface.photo.decode import WORKING_SIDE, ImageSource, decode_image
 from gen3dface.photo.detect import DetectedFace, FaceDetector
-from gen3dface.photo.landmarks import FIVE_POINTS, FaceLandmarker, FaceLandmarks, FaceRegion
+from gen3dface.photo.landmarks import (
+    FIVE_POINTS,
+    LEFT_EYE_OUTER,
+    RIGHT_EYE_OUTER,
+    FaceLandmarker,
+    FaceLandmarks,
+    FaceRegion,
+)
 from gen3dface.photo.matte import PersonMatter
 
 logger = logging.getLogger(__name__)
@@ -20,6 +27,7 @@ logger = logging.getLogger(__name__)
 FACE_MIN = 64  # px, longer side of the face's box
 HEAD_SCORE = 0.8  # of the detector, above which there is a head even where its face is turned away
 SHIFT_MAX = 0.12  # face sizes, mean over the five points, by which landmarks and detector may differ
+YAW_MAX = 55.0  # degrees, above which a warning is due: the landmark network was made for less
 PRESENCE_MIN = 0.5  # of the landmark network, below which a box holds no usable face
 
 
@@ -92,6 +100,9 @@ def load_portrait(
     matte, parts = models.matter(decoded.rgb, landmarks, [other for _, other in faces])
     if decoded.alpha is not None:
         matte = np.minimum(matte, decoded.alpha)
+    yaw = _turned_away(landmarks)
+    if yaw > YAW_MAX:
+        notes.append(f"the face is turned {yaw:.0f} degrees from the camera: its landmarks are uncertain")
     for note in notes:
         logger.warning("%s: %s", decoded.source, note)
     return Portrait(
@@ -140,6 +151,12 @@ def _choose(faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: i
             "give a photo from nearer or with more pixels"
         )
     return index or 0
+
+
+def _turned_away(landmarks: FaceLandmarks) -> float:
+    """Degrees of yaw by which the face is turned from the camera, from its eye line."""
+    line = landmarks.points[LEFT_EYE_OUTER] - landmarks.points[RIGHT_EYE_OUTER]
+    return float(np.degrees(np.arctan2(abs(line[2]), np.hypot(line[0], line[1]))))
 
 
 def _why_no_face(found: list[list[DetectedFace]]) -> str:

@@ -1,0 +1,78 @@
+"""Which faces are found, chosen and refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from gen3dface.errors import FaceChoiceError, FaceTooSmallError, NoFaceError
+from gen3dface.photo import load_portrait
+
+
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+@pytest.fixture(scope="session")
+def couple(photo: np.ndarray) -> np.ndarray:
+    """The same person twice: large on the right, smaller on the left."""
+    canvas = np.full((512, 900, 3), 160, np.uint8)
+    canvas[100:484, :384] = resized(photo, 0.75)
+    canvas[:, 388:] = photo
+    return canvas
+
+
+def test_the_box_holds_the_face(portrait):
+    x0, y0, x1, y1 = portrait.box
+    assert 175 < x0 < 190 and 55 < y0 < 75 and 260 < x1 < 280 and 165 < y1 < 185  # read off the picture
+    inside = (portrait.landmarks[:, 0] > x0 - 10) & (portrait.landmarks[:, 0] < x1 + 10)
+    assert inside.all() and portrait.score > 0.9
+
+
+def test_of_several_faces_the_largest_with_a_warning(models, couple):
+    chosen = load_portrait(couple)
+    assert chosen.box[0] > 500
+    assert "2 faces were found; the largest is used" in chosen.warnings[0]
+
+
+def test_a_face_by_its_number(models, couple):
+    chosen = load_portrait(couple, face=1)
+    assert chosen.box[2] < 384 and not chosen.warnings
+    with pytest.raises(FaceChoiceError, match=r"no face 2.*face 0 at .*face 1 at"):
+        load_portrait(couple, face=2)
+    with pytest.raises(FaceChoiceError, match="no face -1"):
+        load_portrait(couple, face=-1)
+
+
+def test_a_face_that_fills_the_frame(models, photo, portrait):
+    x0, y0, x1, y1 = (round(edge) for edge in portrait.box)
+    close = load_portrait(resized(photo[y0:y1, x0:x1], 8))
+    shifted = (portrait.landmarks[:, :2] - [x0, y0]) * [8, 8]
+    error = np.linalg.norm(close.landmarks[:, :2] - shifted, axis=1) / 8
+    assert error.mean() < 3  # px of the original, in a 110 px face without its surroundings
+
+
+def test_a_small_face_in_a_large_picture(models, photo):
+    canvas = np.full((2000, 2000, 3), 120, np.uint8)
+    canvas[300:812, 900:1412] = photo
+    x0, y0, x1, y1 = load_portrait(canvas).box
+    assert 1070 < x0 < x1 < 1180 and 355 < y0 < y1 < 485
+
+
+def test_a_face_below_64_px_is_refused_with_its_size(models, photo):
+    with pytest.raises(FaceTooSmallError, match=r"face is (4\d|5\d) px large, at least 64"):
+        load_portrait(resized(photo, 0.45))
+
+
+@pytest.mark.parametrize("name", ["cat", "coffee", "rocket", "coins", "moon", "brick", "page"])
+def test_pictures_without_a_human_face(models, name):
+    with pytest.raises(NoFaceError, match="no face was found; give"):
+        load_portrait(getattr(data, name)())
+
+
+def test_noise_and_flat_pictures(models):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    for picture in (noise, np.zeros((300, 300, 3), np.uint8), np.full((1, 1, 3), 200, np.uint8)):
+        with pytest.raises(NoFaceError):
+            load_portrait(picture)
