@@ -25,7 +25,7 @@ _HAIR, _CLOTHES = 1, 4  # in Portrait.parts
 _SURE = 0.35  # weight from which an observation counts as known
 _BARELY = 0.1  # weight under which the photo says nothing of a vertex's part
 _EDGE_SHARPNESS = 6  # power that turns shares of parts into an edge between them
-_PULL = 3e-3  # how strongly a made-up colour is drawn to its part's median
+_PULL = 1e-2  # how strongly a made-up colour is drawn to its part's median
 _ENOUGH = 0.3  # share of a region's seen part from which its unseen part is taken to be the same
 # region, what its unseen part is if enough of the seen one is, and else (0 hair, 1 clothes, 2 skin)
 _UNSEEN = (("scalp", 0, 2), ("shoulders", 1, 2), ("neck", 0, 2))
