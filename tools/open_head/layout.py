@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from open_head.makehuman import FloatArray, IntArray
-from open_head.topology import EYE_RINGS, EYE_SEGMENTS, HeadTopology
+from open_head.topology import HeadTopology, eye_corners
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -24,9 +24,9 @@ BOXES: dict[str, Box] = {
     "mouth": (0.58, 0.0, 0.74, 0.125),
     "left_socket": (0.81, 0.0, 0.87, 0.08),
     "right_socket": (0.745, 0.0, 0.805, 0.08),
-    "tongue": (0.88, 0.0, 0.93, 0.125),
-    "upper_teeth": (0.745, 0.085, 0.875, 0.125),
-    "lower_teeth": (0.935, 0.0, 1.0, 0.125),
+    "tongue": (0.88, 0.0, 0.925, 0.085),
+    "upper_teeth": (0.745, 0.085, 0.87, 0.125),
+    "lower_teeth": (0.875, 0.085, 1.0, 0.125),
 }
 # Strength of the stretch and the face's centre in the upright head chart, both in -1..1 of its box.
 FACE_STRETCH = (1.15, 0.95)
@@ -99,9 +99,7 @@ def _fill(points: FloatArray, box: Box) -> FloatArray:
 
 def eye_tile(mirrored: bool) -> FloatArray:
     """Azimuthal layout of an eyeball in -1..1: the pupil in the middle, the back pole at the rim."""
-    polar = np.array([0.0, *np.repeat(EYE_RINGS, EYE_SEGMENTS), 180.0])
-    turn = 2 * np.pi * np.arange(EYE_SEGMENTS) / EYE_SEGMENTS
-    turn = np.concatenate([[0.0], np.tile(turn, len(EYE_RINGS)), [0.0]])
+    polar, turn = eye_corners()
     radius = (polar / 180.0) ** EYE_RADIAL_POWER
     flip = -1.0 if mirrored else 1.0
     return np.stack([flip * radius * np.cos(turn), radius * np.sin(turn)], -1)

@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 # Height of the hairline in the template (m) over the azimuth around the head's axis (degrees, 0 = face, 180 = nape).
 HAIRLINE_AZIMUTH = (0, 20, 36, 48, 58, 66, 74, 86, 100, 112, 130, 150, 180)
-HAIRLINE_HEIGHT = (0.070, 0.069, 0.062, 0.045, 0.026, 0.008, 0.012, 0.022, 0.012, -0.018, -0.045, -0.058, -0.062)
+HAIRLINE_HEIGHT = (0.070, 0.069, 0.062, 0.045, 0.026, 0.008, 0.010, 0.012, -0.008, -0.030, -0.048, -0.060, -0.064)
 AXIS_Z = -0.005  # m: the vertical axis of that azimuth
 
 
@@ -24,39 +24,38 @@ def build_regions(
     charts: dict[str, IntArray],
     template: FloatArray,  # [V, 3] metres
     expression: dict[str, FloatArray],  # offsets [V, 3] of single expressions
+    root_weight: FloatArray,  # [V] skinning weight of the root joint
 ) -> dict[str, Mask]:
-    """Masks [V]; they may overlap (a brow is part of the face)."""
-    count = topology.vertex_count
+    """Masks [V]. Face, scalp, ears, neck and shoulders divide the outer skin; the others are parts of these or inside."""
     on_chart = {name: _vertices_of(topology, corners) for name, corners in charts.items()}
     outer = on_chart["head"] | on_chart["shoulders"]
-    parts = {name: _mask(count, ids) for name, ids in topology.parts.items()}
-    lips, ears, eyelids, face = (
+    parts = {name: _mask(topology.vertex_count, ids) for name, ids in topology.parts.items()}
+    lips, ears, eyelids, painted_face = (
         _painted(data, topology, charts, name) & outer for name in ("lips", "ears", "eyelids", "face")
     )
-    sockets = (on_chart["left_socket"] | on_chart["right_socket"]) & ~outer
-    scalp = _above_hairline(template) & outer & ~ears
+    x, y, z = template.T
+    scalp = _above_hairline(template) & outer & ~ears & ~painted_face
+    face = outer & ~scalp & ~ears & (painted_face | ((z > 0.0) & (y > -0.06)))
+    shoulders = outer & (root_weight > 0.5)
     lift = np.linalg.norm(expression["browInnerUp"] + expression["browOuterUpLeft"], axis=1)
     lift = np.maximum(lift, lift[topology.mirror])
     masks = {
-        "face": face & ~scalp & ~ears,
-        "scalp": scalp & ~face,
-        "neck": outer & (template[:, 1] < -0.075) & ~face & ~scalp,
+        "face": face,
+        "scalp": scalp,
         "ears": ears,
-        "left_eye": parts["left_eye"],
-        "right_eye": parts["right_eye"],
+        "neck": outer & ~face & ~scalp & ~ears & ~shoulders,
+        "shoulders": shoulders,
         "eyelids": eyelids,
-        "eye_sockets": sockets,
-        "brows": (lift > 0.55 * lift.max()) & outer & (template[:, 1] > 0.012),
+        "brows": (lift > 0.55 * lift.max()) & face & (y > 0.012) & (np.abs(x) > 0.008),
         "lips": lips,
+        "skull": outer & ~ears & (y > -0.035),
+        "eye_sockets": (on_chart["left_socket"] | on_chart["right_socket"]) & ~outer,
         "mouth_interior": (on_chart["mouth"] & ~outer) | parts["tongue"] | parts["teeth"],
         "teeth": parts["teeth"],
         "tongue": parts["tongue"],
-        "shoulders": on_chart["shoulders"],
-        "skull": outer & ~ears & (template[:, 1] > -0.035),
     }
-    return {name: mask | mask[topology.mirror] for name, mask in masks.items() if "_eye" not in name} | {
-        name: masks[name] for name in ("left_eye", "right_eye")
-    }
+    masks = {name: mask | mask[topology.mirror] for name, mask in masks.items()}
+    return masks | {name: parts[name] for name in ("left_eye", "right_eye")}
 
 
 def boundary_loop(faces: IntArray, template: FloatArray) -> IntArray:

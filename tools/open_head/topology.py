@@ -14,6 +14,7 @@ import numpy as np
 from open_head.makehuman import FloatArray, IntArray, MakeHumanData
 
 HEAD_CENTRE = np.array([0.0, 7.28, 0.32])  # dm, base mesh frame: becomes the world's origin
+METRES = 0.102  # a MakeHuman unit: a decimetre, and 2 % because its heads are small against the surveys of adults
 CUT_RADIUS = 2.12  # dm
 CUT_SNAP = 0.03  # dm: vertices this near the cut count as lying on it, which avoids slivers
 
@@ -161,8 +162,8 @@ def _assemble(
     uvs = np.array([(1 - t) * data.base.uvs[a] + t * data.base.uvs[b] for a, b, t in corners.rows])
     labels = np.array([part_of[i] for i in range(len(rows))])
     parts = {name: np.flatnonzero(labels == name) for name in ("skin", "tongue", "teeth")}
-    sphere, sphere_faces = eye_sphere()
-    count = len(sphere)
+    sphere, sphere_faces, sphere_uv_faces = eye_sphere()
+    count, uv_count = len(sphere), int(sphere_uv_faces.max()) + 1
     frames = []
     all_faces, all_uv_faces = [np.array(faces)], [np.array(uv_faces)]
     for k, side in enumerate(("l", "r")):
@@ -171,9 +172,9 @@ def _assemble(
         rest = data.base.vertices[helper]
         rest = rest - rest.mean(0)
         frames.append(EyeFrame(helper, rest / np.linalg.norm(rest, axis=1, keepdims=True), sphere * flip))
-        wound = sphere_faces if side == "l" else sphere_faces[:, ::-1]
-        all_faces.append(wound + len(rows) + k * count)
-        all_uv_faces.append(wound + len(uvs) + k * count)
+        order = [0, 1, 2] if side == "l" else [0, 2, 1]
+        all_faces.append(sphere_faces[:, order] + len(rows) + k * count)
+        all_uv_faces.append(sphere_uv_faces[:, order] + len(uvs) + k * uv_count)
         parts["left_eye" if side == "l" else "right_eye"] = np.arange(count) + len(rows) + k * count
     swap = np.concatenate([parts["right_eye"], parts["left_eye"]])
     return HeadTopology(
@@ -182,7 +183,7 @@ def _assemble(
         eyes=(frames[0], frames[1]),
         faces=np.concatenate(all_faces),
         uv_faces=np.concatenate(all_uv_faces),
-        makehuman_uvs=np.concatenate([uvs, np.full((2 * count, 2), np.nan)]),
+        makehuman_uvs=np.concatenate([uvs, np.full((2 * uv_count, 2), np.nan)]),
         parts=parts,
         mirror=np.concatenate([mirror, swap]),
     )
@@ -193,23 +194,32 @@ def _mirror_corner(vertices: _Corners, mirror: IntArray, a: int, b: int) -> int:
     return vertices.index[p if p == q else (min(p, q), max(p, q))]
 
 
-def eye_sphere() -> tuple[FloatArray, IntArray]:
-    """Unit sphere around the gaze axis +z: front pole, rings, back pole; faces counter-clockwise from outside."""
-    turn = 2 * np.pi * np.arange(EYE_SEGMENTS) / EYE_SEGMENTS
-    polar = np.radians(EYE_RINGS)
-    ring = np.stack([np.cos(turn), np.sin(turn)], -1)
-    xy = np.sin(polar)[:, None, None] * ring
-    z = np.broadcast_to(np.cos(polar)[:, None, None], (len(polar), EYE_SEGMENTS, 1))
-    points = np.concatenate([xy, z], -1).reshape(-1, 3)
-    points = np.concatenate([[[0.0, 0.0, 1.0]], points, [[0.0, 0.0, -1.0]]])
-    last = len(points) - 1
-    faces = []
+def eye_sphere() -> tuple[FloatArray, IntArray, IntArray]:
+    """Unit sphere around the gaze axis +z: points, faces (counter-clockwise from outside) and texture faces.
+
+    Points are the front pole, the rings and the back pole; texture corners are those of `eye_corners`.
+    """
+    polar, turn = (np.radians(x) if k == 0 else x for k, x in enumerate(eye_corners()))
+    points = np.stack([np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar)], -1)
+    last = 1 + len(EYE_RINGS) * EYE_SEGMENTS
+    uv_faces = []
     for s in range(EYE_SEGMENTS):
         t = (s + 1) % EYE_SEGMENTS
-        faces.append([0, 1 + s, 1 + t])
+        uv_faces.append([0, 1 + s, 1 + t])
         for r in range(len(EYE_RINGS) - 1):
             a, b = 1 + r * EYE_SEGMENTS, 1 + (r + 1) * EYE_SEGMENTS
-            faces += [[a + s, b + s, b + t], [a + s, b + t, a + t]]
+            uv_faces += [[a + s, b + s, b + t], [a + s, b + t, a + t]]
         b = 1 + (len(EYE_RINGS) - 1) * EYE_SEGMENTS
-        faces.append([b + s, last, b + t])
-    return points, np.array(faces)
+        uv_faces.append([b + s, last + s, b + t])
+    return points[: last + 1], np.minimum(uv_faces, last), np.array(uv_faces)
+
+
+def eye_corners() -> tuple[FloatArray, FloatArray]:
+    """Angle from the gaze axis (degrees) and turn about it (radians) of an eyeball's texture corners.
+
+    The front pole, the rings, then the back pole once for every segment, so that its fan does not fold.
+    """
+    turn = 2 * np.pi * np.arange(EYE_SEGMENTS) / EYE_SEGMENTS
+    polar = np.concatenate([[0.0], np.repeat(EYE_RINGS, EYE_SEGMENTS), np.full(EYE_SEGMENTS, 180.0)])
+    between = turn + np.pi / EYE_SEGMENTS
+    return polar, np.concatenate([[0.0], np.tile(turn, len(EYE_RINGS)), between])
