@@ -52,7 +52,7 @@ def sample_image(image: Tensor, xy: Tensor) -> Tensor:
 def render(
     surface: Surface, texture: Tensor, cameras: Cameras, supersample: int = 2, background: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Unlit pictures of a textured mesh.
+    """Unlit pictures of a textured mesh, seen from outside.
 
     Args:
         surface: the mesh. texture: [3, S, S] in 0..1.
@@ -66,7 +66,7 @@ def render(
     large = cameras.resized(height * supersample, width * supersample)
     images, masks = [], []
     for camera in large:
-        seen = rasterize(surface.vertices, surface.faces, camera)
+        seen = rasterize(surface.vertices, surface.faces, camera, cull_back=True)
         colour = sample_texture(texture, seen.interpolate(surface.uvs, surface.uv_faces))
         mask = seen.mask[..., None].to(colour)
         picture = torch.cat([colour * mask + background * (1 - mask), mask], -1).permute(2, 0, 1)
@@ -74,3 +74,16 @@ def render(
         images.append(small[:, :3])
         masks.append(small[:, 3:])
     return torch.cat(images), torch.cat(masks)
+
+
+def box_mean(values: Tensor, reach: int) -> Tensor:
+    """Mean of [H, W] over windows of 2 reach + 1 pixels, the image alone."""
+    size = 2 * reach + 1
+    rows = F.avg_pool2d(values[None, None], (size, 1), 1, (reach, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, size), 1, (0, reach), count_include_pad=False)[0, 0]
+
+
+def box_max(values: Tensor, reach: int) -> Tensor:
+    """Maximum of [H, W] over windows of 2 reach + 1 pixels."""
+    size = 2 * reach + 1
+    return F.max_pool2d(F.max_pool2d(values[None, None], (size, 1), 1, (reach, 0)), (1, size), 1, (0, reach))[0, 0]

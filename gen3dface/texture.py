@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.raster import Fragments, rasterize
-from gen3dface.render import Surface, sample_image
+from gen3dface.render import Surface, box_max, box_mean, sample_image
 
 _DEPTH_TOLERANCE = 0.004  # metres that a point may lie behind what the camera sees there
 _DEPTH_SIDE = 768  # px of the depth map's longer side
@@ -55,13 +55,11 @@ def _depth_and_outline(surface: Surface, camera: Cameras) -> tuple[Tensor, Tenso
     """The surface's depth map and a soft band along its outlines, where colours bleed: both [h, w]."""
     scale = min(1.0, _DEPTH_SIDE / max(camera.height, camera.width))
     small = camera.resized(max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
-    seen = rasterize(surface.vertices, surface.faces, small)
+    seen = rasterize(surface.vertices, surface.faces, small, cull_back=True)
     far = seen.depth[seen.mask].max() + 1 if seen.mask.any() else torch.tensor(1.0)
     depth = torch.where(seen.mask, seen.depth, far)
-    window = F.pad(depth[None, None], (1, 1, 1, 1), mode="replicate")
-    jump = (F.max_pool2d(window, 3, 1) + F.max_pool2d(-window, 3, 1))[0, 0] > _EDGE
-    band = F.max_pool2d(jump.to(depth)[None, None], 5, 1, 2)
-    return depth, F.avg_pool2d(band, 5, 1, 2)[0, 0]
+    jump = box_max(depth, 1) + box_max(-depth, 1) > _EDGE
+    return depth, box_mean(box_max(jump.to(depth), 2), 2)
 
 
 def edge_laplacian(faces: Tensor, count: int) -> scipy.sparse.csr_matrix:

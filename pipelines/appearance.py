@@ -50,7 +50,7 @@ def photo_texture(
         size: texels a side.
     """
     texels = rasterize_uv(surface.uvs, surface.uv_faces, size)
-    image = torch.from_numpy(portrait.image).permute(2, 0, 1).float() / 255
+    image = torch.from_numpy(portrait.image.copy()).permute(2, 0, 1).float() / 255
     alpha = trusted_matte(portrait)
     seen = _observe_texels(image, alpha, camera, surface, texels, None)
     mirrored = _observe_texels(image, alpha, camera, surface, texels, model.mirror)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.photo import Portrait
-from gen3dface.render import sample_image
+from gen3dface.render import box_mean, sample_image
 
 _HAIR = 1  # in Portrait.parts
 _RESOLUTION = 1500.0  # px a metre of the quilt
@@ -70,12 +70,10 @@ def _resampled(portrait: Portrait, camera: Cameras) -> tuple[Tensor, Tensor]:
 def _fine_structure(image: Tensor, hair: Tensor) -> np.ndarray:
     """What is left of the hair's log-brightness after its local mean."""
     weight = hair + 1e-4
-    reach = 2 * round(_COARSE * _RESOLUTION) + 1
+    reach = round(_COARSE * _RESOLUTION)
 
     def mean(values: Tensor) -> Tensor:
-        for _ in range(2):
-            values = F.avg_pool2d(values[None, None], reach, 1, reach // 2, count_include_pad=False)[0, 0]
-        return values
+        return box_mean(box_mean(values, reach), reach)
 
     return ((image - mean(image * weight) / mean(weight)) * (hair > 0.5)).numpy()
 

@@ -67,7 +67,7 @@ def assemble(fit: HeadFit, model: HeadModel, baked: BakedTexture) -> TexturedHea
 
 
 def _photo_picture(portrait: Portrait, fit: HeadFit) -> Picture:
-    image = torch.from_numpy(portrait.image).permute(2, 0, 1).float() / 255
+    image = torch.from_numpy(portrait.image.copy()).permute(2, 0, 1).float() / 255
     return Picture(image, trusted_matte(portrait), fit.camera, _PHOTO_PRIORITY)
 
 
