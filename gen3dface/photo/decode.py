@@ -37,13 +37,15 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 @dataclass(frozen=True)
 class DecodedImage:
     """rgb uint8 [H,W,3] sRGB, upright; alpha float32 [H,W] 0..1 or None where the file had none (rgb is then over
-    white already); source: a name for messages; warnings: what was changed on the way.
+    white already); source: a name for messages; warnings: what was changed on the way; scale: of this picture over
+    the stored one, at most 1.
     """
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.float32] | None
     source: str
     warnings: tuple[str, ...] = ()
+    scale: float = 1.0
 
 
 def decode_image(source: ImageSource, max_side: int = WORKING_SIDE) -> DecodedImage:
@@ -233,7 +235,8 @@ def _finish(image: Image.Image, stored: tuple[int, int], name: str, max_side: in
     rgb = np.asarray(to_srgb(colour, image.info.get("icc_profile"), notes))
     if alpha is not None:
         rgb = composite(rgb, alpha)
-    return DecodedImage(np.ascontiguousarray(rgb), alpha, name, tuple(notes))
+    scale = max(image.size) / max(stored)
+    return DecodedImage(np.ascontiguousarray(rgb), alpha, name, tuple(notes), scale)
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:

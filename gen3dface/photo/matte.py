@@ -109,6 +109,7 @@ class PersonMatter:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
+        options.enable_cpu_mem_arena = False  # it would keep some 300 MB for the life of the process
         path = self._alpha_model or fetch("modnet")
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -25,6 +26,8 @@ from gen3dface.photo.matte import PersonMatter
 logger = logging.getLogger(__name__)
 
 FACE_MIN = 64  # px, longer side of the face's box
+FACE_WANTED = 512  # px, for which a large picture is reduced less than to WORKING_SIDE
+LARGEST_SIDE = 6144  # px, the least that such a picture is reduced to
 HEAD_SCORE = 0.8  # of the detector, above which there is a head even where its face is turned away
 SHIFT_MAX = 0.12  # face sizes, mean over the five points, by which landmarks and detector may differ
 YAW_MAX = 55.0  # degrees, above which a warning is due: the landmark network was made for less
@@ -72,6 +75,7 @@ class PhotoModels:
     detector: FaceDetector
     landmarker: FaceLandmarker
     matter: PersonMatter
+    lock: threading.Lock = field(default_factory=threading.Lock)  # the networks serve one call at a time
 
 
 @lru_cache(maxsize=1)
@@ -84,19 +88,29 @@ def load_portrait(
     source: ImageSource,
     face: int | None = None,
     *,
-    max_side: int = WORKING_SIDE,
+    max_side: int | None = None,
     models: PhotoModels | None = None,
 ) -> Portrait:
     """Decode a photo and find its person: the largest face, or the one numbered `face` (0 is the largest).
 
-    Raises ImageDecodeError, NoFaceError, FaceTooSmallError or FaceChoiceError.
+    max_side: longer side, px, to which a larger picture is reduced; by default WORKING_SIDE, and more where the face
+    is a small part of a large picture. Raises ImageDecodeError, NoFaceError, FaceTooSmallError or FaceChoiceError.
     """
     models = models or default_models()
-    decoded = decode_image(source, max_side)
-    notes = list(decoded.warnings)
+    with models.lock:
+        return _load(source, face, max_side, models)
+
+
+def _load(source: ImageSource, face: int | None, max_side: int | None, models: PhotoModels) -> Portrait:
+    decoded = decode_image(source, max_side or WORKING_SIDE)
     faces = _faces(decoded.rgb, decoded.source, models)
-    index = _choose(faces, decoded.source, face, notes)
-    chosen, landmarks = faces.pop(index)
+    size = faces[_choose(faces, decoded.source, face, [])][0].size
+    if max_side is None and decoded.scale < 1 and size < FACE_WANTED:
+        decoded = decode_image(source, min(LARGEST_SIDE, round(WORKING_SIDE * FACE_WANTED / size)))
+        faces = _faces(decoded.rgb, decoded.source, models)
+    notes = list(decoded.warnings)
+    chosen, landmarks = faces.pop(_choose(faces, decoded.source, face, notes))
+    _require_size(chosen.size, decoded.source)
     matte, parts = models.matter(decoded.rgb, landmarks, [other for _, other in faces])
     if decoded.alpha is not None:
         matte = np.minimum(matte, decoded.alpha)
@@ -139,18 +153,20 @@ def _agree(reading: DetectedFace, landmarks: FaceLandmarks) -> bool:
 
 
 def _choose(faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: int | None, notes: list[str]) -> int:
-    """The number of the face to use. Raises FaceChoiceError or FaceTooSmallError."""
+    """The number of the face to use. Raises FaceChoiceError."""
     if index is None and len(faces) > 1:
         notes.append(f"{len(faces)} faces were found; the largest is used. {_listing(faces)}")
     if index is not None and not 0 <= index < len(faces):
         raise FaceChoiceError(f"{name}: there is no face {index}; found were {_listing(faces)}")
-    size = faces[index or 0][0].size
+    return index or 0
+
+
+def _require_size(size: float, name: str) -> None:
     if size < FACE_MIN:
         raise FaceTooSmallError(
             f"{name}: the face is {size:.0f} px large, at least {FACE_MIN} are needed; "
             "give a photo from nearer or with more pixels"
         )
-    return index or 0
 
 
 def _turned_away(landmarks: FaceLandmarks) -> float:

@@ -5,6 +5,7 @@ import os
 import struct
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_truncated(kind, part):
     content = encoded(SMALL, kind)
     with pytest.raises(ImageDecodeError, match="damaged"):
         decode_image(content[: int(len(content) * part)])
+
+
+def test_truncated_heic():
+    pytest.importorskip("pi_heif")
+    content = (Path(__file__).parent / "data" / "blocks.heic").read_bytes()
+    with pytest.raises(ImageDecodeError, match="damaged"):
+        decode_image(content[:500])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which faces are found, chosen and refused."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,21 @@ def test_a_small_face_in_a_large_picture(models, photo):
     assert 1070 < x0 < x1 < 1180 and 355 < y0 < y1 < 485
 
 
+def test_a_small_face_in_a_very_large_picture_keeps_its_pixels(models, photo):
+    canvas = np.full((2500, 4000, 3), 120, np.uint8)
+    canvas[300:812, 2900:3412] = photo
+    large = load_portrait(canvas)
+    assert large.image.shape == canvas.shape and large.box[2] - large.box[0] > 80
+    with pytest.raises(FaceTooSmallError):
+        load_portrait(canvas, max_side=2000)
+
+
+def test_calls_from_several_threads_give_the_same(models, photo, portrait):
+    with ThreadPoolExecutor(3) as pool:
+        for result in pool.map(load_portrait, [photo] * 3):
+            assert np.array_equal(result.landmarks, portrait.landmarks)
+
+
 def test_a_face_below_64_px_is_refused_with_its_size(models, photo):
     with pytest.raises(FaceTooSmallError, match=r"face is (4\d|5\d) px large, at least 64"):
         load_portrait(resized(photo, 0.45))
@@ -73,6 +90,6 @@ def test_pictures_without_a_human_face(models, name):
 
 def test_noise_and_flat_pictures(models):
     noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
-    for picture in (noise, np.zeros((300, 300, 3), np.uint8), np.full((1, 1, 3), 200, np.uint8)):
+    for picture in (noise, np.zeros((300, 300, 3), np.uint8), np.zeros((1, 9000, 3), np.uint8)):
         with pytest.raises(NoFaceError):
             load_portrait(picture)
