@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gen3dface import __version__
 from gen3dface.errors import Gen3DFaceError
+from gen3dface.outputs.examples import Example, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
 from gen3dface.outputs.stages import Engine, stages_of
 
@@ -56,8 +57,11 @@ def _options(
 
 @app.command()
 def head(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the heads; each gets DIR/NAME.", metavar="DIR")],
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")
+    ] = None,
+    example: Annotated[Example | None, typer.Option(help="Use a photo that is installed already.")] = None,
     engine: Annotated[Engine, typer.Option(help="How the views are made.")] = Engine.projection,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
@@ -71,7 +75,9 @@ def head(
     Each photo gets the folder DIR/NAME with head.glb, views, turntable.mp4, report.json and index.html.
     Exit code: 0 all heads were made, 1 some failed, 2 wrong usage.
     """
-    jobs = find_photos(photos)
+    if not photos and not example:
+        _usage("give photos or folders of photos, or --example")
+    jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: temporary folders go

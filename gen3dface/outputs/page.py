@@ -33,15 +33,24 @@ def write_page(folder: Path, portrait: Portrait, views: MultiViewOutput, report:
 
 
 def _tables(report: dict[str, Any]) -> dict[str, dict[str, str]]:
-    settings = {name: "largest" if value is None else str(value) for name, value in report["settings"].items()}
+    head, settings = report["head"], report["settings"]
     memory = {f"peak memory, {name}": f"{mebibytes} MiB" for name, mebibytes in report["peak_memory_mib"].items()}
     return {
-        "Head": {label: str(value) for label, value in report["head"].items()},
+        "Head": {
+            "model": head["model"],
+            "confidence": f"{head['confidence']:.2f}",
+            "landmark error": f"{100 * head['landmark_error']:.2f} % of the eyes' distance",
+            "mesh": f"{head['vertices']} vertices, {head['triangles']} triangles",
+            "texture": "{} x {} px".format(*head["texture"]),
+            "rig": f"{head['expressions']} expressions, {head['joints']} joints",
+        },
         "Time": {stage: f"{seconds:.2f} s" for stage, seconds in report["seconds"].items()},
-        "Settings": {**_spaced(settings), **memory},
+        "Settings": {
+            "engine": settings["engine"],
+            "face": "largest" if settings["face"] is None else str(settings["face"]),
+            "seed": str(settings["seed"]),
+            "views": f"{settings['views_size']} px",
+            **memory,
+        },
         "Versions": report["versions"],
     }
-
-
-def _spaced(names: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", " "): value for name, value in names.items()}

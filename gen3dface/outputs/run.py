@@ -67,15 +67,18 @@ def _write_files(folder: Path, head: TexturedHead, views: MultiViewOutput) -> No
 
 
 def head_facts(head: TexturedHead, fit: HeadFit) -> dict[str, Any]:
-    """What the report says of the head and of how well it fits the photo."""
+    """What the report says of the head and of how well it fits the photo.
+
+    landmark_error: median distance between projected and detected landmarks over the inter-ocular distance.
+    """
     height, width = head.texture.shape[:2]
     return {
         "model": f"{fit.model_name} {fit.model_version}",
         "confidence": round(fit.confidence, 3),
-        "landmark error": f"{100 * fit.median_residual:.2f} % of the distance between the eyes",
+        "landmark_error": round(fit.median_residual, 5),
         "vertices": len(head.vertices),
         "triangles": len(head.faces),
-        "texture": f"{width} x {height} px",
+        "texture": [width, height],
         "expressions": len(head.morph_names),
         "joints": len(head.skeleton.names) if head.skeleton else 0,
     }

@@ -25,9 +25,9 @@ ELEVATION = 5.0  # degrees, slightly from above
 
 
 def turntable_cameras() -> Cameras:
-    """Cameras once round the head, starting in front, with the portrait lens of the rigs."""
+    """Cameras once round the head, starting in front; a little wider than the rigs, so that the collar fits in."""
     azimuths = torch.arange(FRAMES) * (360 / FRAMES)
-    return orbit(azimuths, torch.full((FRAMES,), ELEVATION), radius=1.8, focal=4.5, size=RENDER_SIZE)
+    return orbit(azimuths, torch.full((FRAMES,), ELEVATION), radius=1.8, focal=4.1, size=RENDER_SIZE)
 
 
 def render_turntable(head: TexturedHead) -> Tensor:

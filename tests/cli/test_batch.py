@@ -39,6 +39,11 @@ def test_one_photo(command: Callable[..., tuple[int, str]], photo: Path, tmp_pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ada"]
 
 
+def test_the_example_is_installed(command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    code, _ = command("head", "--example", "astronaut", "-o", tmp_path / "out", "--views-size", 64)
+    assert code == 0 and (tmp_path / "out" / "astronaut" / "head.glb").is_file()
+
+
 def test_one_bad_photo_does_not_stop_the_rest(
     command: Callable[..., tuple[int, str]], make_photo: Make, tmp_path: Path
 ) -> None:
@@ -79,6 +84,7 @@ def test_resume_makes_only_what_is_missing(
     [
         ["head"],
         ["head", "a.png"],
+        ["head", "-o", "out"],
         ["head", "a.png", "-o", "out", "--engine", "magic"],
         ["head", "a.png", "-o", "out", "--views-size", "7"],
         ["head", "a.png", "-o", "out", "--face", "-1"],

