@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,8 +124,13 @@ class HeadModel:
 
     def to(self, device: torch.device | str) -> HeadModel:
         """The same model on another device."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **moved, regions={name: mask.to(device) for name, mask in self.regions.items()})
+        moved: dict[str, Any] = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        moved["regions"] = {name: mask.to(device) for name, mask in self.regions.items()}
+        return replace(self, **moved)
 
     @staticmethod
     def _broadcast(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,4 +139,5 @@ class HeadModel:
 
     def _check(self, what: str, value: Tensor, shape: tuple[int, ...]) -> None:
         if tuple(value.shape[-len(shape) :]) != shape:
-            raise HeadModelError(f"{self.name} takes {what} [..., {', '.join(map(str, shape))}], got {list(value.shape)}.")
+            wanted = ", ".join(map(str, shape))
+            raise HeadModelError(f"{self.name} takes {what} [..., {wanted}], got {list(value.shape)}.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from importlib import resources
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -13,20 +15,33 @@ from torch import Tensor
 from gen3dface.errors import HeadModelError
 from gen3dface.heads.model import HeadModel
 
+_DAMAGE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
 
 def load_open_head() -> HeadModel:
-    """Reads the bundled model.
+    """The bundled model.
 
     Raises:
         HeadModelError: the data file is missing or damaged.
     """
     try:
         with (resources.files("gen3dface.heads") / "data" / "open_head.npz").open("rb") as file:
-            with np.load(file, allow_pickle=False) as archive:
-                data = dict(archive)
-        return _model(data)
-    except (OSError, KeyError, ValueError) as error:
-        message = "OpenHead's data file is missing or damaged; reinstall gen3dface."
+            return read_open_head(file)
+    except OSError as error:
+        raise HeadModelError(f"OpenHead's data file is missing; reinstall gen3dface. ({error})") from error
+
+
+def read_open_head(file: IO[bytes]) -> HeadModel:
+    """A model from an open file written by tools/build_open_head.py.
+
+    Raises:
+        HeadModelError: the file is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return _model(dict(archive))
+    except _DAMAGE as error:
+        message = "OpenHead's data file is damaged; reinstall gen3dface or build it again."
         raise HeadModelError(f"{message} ({error!r})") from error
 
 
