@@ -2,7 +2,7 @@
 
 from gen3dface.photo.decode import DecodedImage, ImageSource, decode_image
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
-from gen3dface.photo.portrait import Portrait, load_portrait
+from gen3dface.photo.portrait import Portrait, find_faces, load_portrait
 from gen3dface.photo.store import load_saved_portrait, save_portrait
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ImageSource",
     "Portrait",
     "decode_image",
+    "find_faces",
     "load_portrait",
     "load_saved_portrait",
     "save_portrait",

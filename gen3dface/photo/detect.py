@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from gen3dface.assets import fetch
 
 # Longer sides, px, at which the picture is searched: the detector knows faces of about 10 to 300 px.
-SEARCH_SIDES = (320, 1024)
-MARGIN = 0.25  # border added on every side, so that a face that fills the frame is seen whole
+NEAR_SIDE, FAR_SIDE = 320, 1024
+NEAR_MARGIN = 0.25  # border added on every side, so that a face that fills the frame is seen whole
+ALL_TURNS = tuple(range(0, 360, 45))  # degrees; the detector is sure within half a step of upright
 SCORE_MIN = 0.6
 OVERLAP_MAX = 0.3  # intersection over union above which two boxes are one face
 
@@ -47,20 +48,22 @@ class FaceDetector:
     def __init__(self, model: Path | None = None) -> None:
         self._model = model
 
-    def __call__(self, image: NDArray[np.uint8]) -> list[list[DetectedFace]]:
-        """Faces in image uint8 [H,W,3] sRGB, largest first; of each its readings, best first.
+    def __call__(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
+        """Faces in image uint8 [H,W,3] sRGB, largest first."""
+        found = self._search(image, NEAR_SIDE, NEAR_MARGIN, ALL_TURNS) + self._search(image, FAR_SIDE, 0, (0,))
+        if not found:
+            found = self._search(image, FAR_SIDE, 0, ALL_TURNS)
+        return sorted(_distinct(found), key=lambda face: -face.size)
 
-        A face lying on its side is often read in several orientations, and the wrong one may score best: what the
-        landmark network says of each reading decides.
-        """
-        found: list[DetectedFace] = []
-        for side in SEARCH_SIDES:
-            small, scale, offset = _search_copy(image, side)
-            for quarter_turns in range(4):
-                for row in self._rows(np.ascontiguousarray(np.rot90(small, quarter_turns))):
-                    face = _upright(row, quarter_turns, small.shape[0], small.shape[1])
-                    found.append(_scaled(face, scale, offset))
-        return sorted(_grouped(found), key=lambda readings: -readings[0].size)
+    def _search(self, image: NDArray[np.uint8], side: int, margin: float, turns: Sequence[int]) -> list[DetectedFace]:
+        """Faces in copies whose longer side is at most `side`, turned by each of the angles (degrees)."""
+        small = _reduced(image, side)
+        scale = np.array(image.shape[1::-1]) / small.shape[1::-1]
+        found = []
+        for turn in turns:
+            copy, back = _turned(small, np.deg2rad(turn), round(margin * max(small.shape)))
+            found += [_in_picture(row, scale[:, None] * back) for row in self._rows(copy)]
+        return found
 
     def _rows(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._network.setInputSize((image.shape[1], image.shape[0]))
@@ -84,52 +87,47 @@ def _quiet_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _search_copy(
-    image: NDArray[np.uint8], side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
-    """A reduced copy with a margin; with the (x, y) scale and offset: copy = picture * scale + offset."""
+def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     factor = min(1.0, side / max(height, width))
     size = max(round(width * factor), 1), max(round(height * factor), 1)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    pad = round(MARGIN * max(size))
-    bordered = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-    scale = np.array([size[0] / width, size[1] / height])
-    return np.asarray(bordered, np.uint8), scale, np.full(2, float(pad))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _upright(row: NDArray[np.float32], quarter_turns: int, height: int, width: int) -> DetectedFace:
-    """A detector's row in a copy turned counter-clockwise, in the coordinates of the unturned height x width."""
-    corners = np.array([row[:2], row[:2] + row[2:4]])
-    points = np.concatenate([corners, row[4:14].reshape(5, 2)]).astype(np.float64)
-    x, y = points[:, 0], points[:, 1]
-    if quarter_turns == 1:
-        points = np.column_stack([width - y, x])
-    elif quarter_turns == 2:
-        points = np.column_stack([width - x, height - y])
-    elif quarter_turns == 3:
-        points = np.column_stack([y, height - x])
-    low, high = points[:2].min(0), points[:2].max(0)
-    return DetectedFace((*low, *high), points[2:].astype(np.float32), float(row[14]))
+def _turned(image: NDArray[np.uint8], angle: float, margin: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The whole image turned by angle (radians, clockwise on screen) on grey with a margin (px); and the affine [2,3]
+    from there back to the image, both continuous.
+    """
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    size = np.array(image.shape[1::-1])
+    canvas = np.ceil(np.abs(rotation) @ size - 1e-6).astype(int) + 2 * margin
+    back = np.column_stack([rotation.T, size / 2 - rotation.T @ canvas / 2])
+    indices = back.copy()
+    indices[:, 2] += back[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts pixel centres from 0, the affine from 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    grey = (128, 128, 128)
+    copy = cv2.warpAffine(image, indices, (int(canvas[0]), int(canvas[1])), flags=flags, borderValue=grey)
+    return np.asarray(copy, np.uint8), back
 
 
-def _scaled(face: DetectedFace, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> DetectedFace:
-    corners = (np.array(face.box).reshape(2, 2) - offset) / scale
-    points = ((face.points - offset) / scale).astype(np.float32)
-    x0, y0, x1, y1 = (float(v) for v in corners.ravel())
-    return DetectedFace((x0, y0, x1, y1), points, face.score)
+def _in_picture(row: NDArray[np.float32], back: NDArray[np.float64]) -> DetectedFace:
+    """A detector's row in a turned copy, in the picture; the box keeps its size, not its slant."""
+    linear, offset = back[:, :2], back[:, 2]
+    centre = linear @ (row[:2] + row[2:4] / 2) + offset
+    direction = np.abs(linear)
+    half = direction @ row[2:4] / 2 / (direction / np.linalg.norm(linear, axis=1, keepdims=True)).sum(1)
+    points = row[4:14].reshape(5, 2) @ linear.T + offset
+    x0, y0, x1, y1 = (float(v) for v in (*(centre - half), *(centre + half)))
+    return DetectedFace((x0, y0, x1, y1), points.astype(np.float32), float(row[14]))
 
 
-def _grouped(found: list[DetectedFace]) -> list[list[DetectedFace]]:
-    """Readings that overlap the best one of a face, over all scales and orientations."""
-    groups: list[list[DetectedFace]] = []
+def _distinct(found: list[DetectedFace]) -> list[DetectedFace]:
+    """Non-maximum suppression over all scales and turns: a face scores best where it is upright."""
+    kept: list[DetectedFace] = []
     for face in sorted(found, key=lambda f: -f.score):
-        same = [group for group in groups if _overlap(face.box, group[0].box) > OVERLAP_MAX]
-        if same:
-            same[0].append(face)
-        else:
-            groups.append([face])
-    return groups
+        if all(_overlap(face.box, other.box) <= OVERLAP_MAX for other in kept):
+            kept.append(face)
+    return kept
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

@@ -103,11 +103,11 @@ def load_portrait(
 
 def _load(source: ImageSource, face: int | None, max_side: int | None, models: PhotoModels) -> Portrait:
     decoded = decode_image(source, max_side or WORKING_SIDE)
-    faces = _faces(decoded.rgb, decoded.source, models)
+    faces = find_faces(decoded.rgb, decoded.source, models)
     size = faces[_choose(faces, decoded.source, face, [])][0].size
     if max_side is None and decoded.scale < 1 and size < FACE_WANTED:
         decoded = decode_image(source, min(LARGEST_SIDE, round(WORKING_SIDE * FACE_WANTED / size)))
-        faces = _faces(decoded.rgb, decoded.source, models)
+        faces = find_faces(decoded.rgb, decoded.source, models)
     notes = list(decoded.warnings)
     chosen, landmarks = faces.pop(_choose(faces, decoded.source, face, notes))
     _require_size(chosen.size, decoded.source)
@@ -128,28 +128,20 @@ def _load(source: ImageSource, face: int | None, max_side: int | None, models: P
 def _faces(image: NDArray[np.uint8], name: str, models: PhotoModels) -> list[tuple[DetectedFace, FaceLandmarks]]:
     """What both networks take for a face, largest first. Raises NoFaceError."""
     found = models.detector(image)
-    seen = [_first_present(image, readings, models.landmarker) for readings in found]
-    faces = [face for face in seen if face is not None]
+    faces = []
+    for box in found:
+        landmarks = models.landmarker(image, FaceRegion.from_five_points(box.points, box.box))
+        if landmarks.presence >= PRESENCE_MIN and _agree(box, landmarks):
+            faces.append((box, landmarks))
     if not faces:
         raise NoFaceError(f"{name}: {_why_no_face(found)}")
     return faces
 
 
-def _first_present(
-    image: NDArray[np.uint8], readings: list[DetectedFace], landmarker: FaceLandmarker
-) -> tuple[DetectedFace, FaceLandmarks] | None:
-    """The best reading in which the landmark network sees a face too, or None."""
-    for reading in readings:
-        landmarks = landmarker(image, FaceRegion.from_five_points(reading.points, reading.box))
-        if landmarks.presence >= PRESENCE_MIN and _agree(reading, landmarks):
-            return reading, landmarks
-    return None
-
-
-def _agree(reading: DetectedFace, landmarks: FaceLandmarks) -> bool:
+def _agree(box: DetectedFace, landmarks: FaceLandmarks) -> bool:
     """Do the landmarks lie where the detector saw eyes, nose and mouth? On a head turned away they wander off."""
-    shift = landmarks.points[list(FIVE_POINTS), :2] - reading.points
-    return float(np.linalg.norm(shift, axis=1).mean()) < SHIFT_MAX * reading.size
+    shift = landmarks.points[list(FIVE_POINTS), :2] - box.points
+    return float(np.linalg.norm(shift, axis=1).mean()) < SHIFT_MAX * box.size
 
 
 def _choose(faces: list[tuple[DetectedFace, FaceLandmarks]], name: str, index: int | None, notes: list[str]) -> int:
@@ -175,8 +167,8 @@ def _turned_away(landmarks: FaceLandmarks) -> float:
     return float(np.degrees(np.arctan2(abs(line[2]), np.hypot(line[0], line[1]))))
 
 
-def _why_no_face(found: list[list[DetectedFace]]) -> str:
-    if any(readings[0].score > HEAD_SCORE for readings in found):
+def _why_no_face(found: list[DetectedFace]) -> str:
+    if any(box.score > HEAD_SCORE for box in found):
         return "a head was found but not enough of its face is seen; give a photo in which both eyes are visible"
     return "no face was found; give a photo in which the face is seen from the front, well lit and not covered"
 
