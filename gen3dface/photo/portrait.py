@@ -125,8 +125,14 @@ def _load(source: ImageSource, face: int | None, max_side: int | None, models: P
     )  # fmt: skip
 
 
-def _faces(image: NDArray[np.uint8], name: str, models: PhotoModels) -> list[tuple[DetectedFace, FaceLandmarks]]:
-    """What both networks take for a face, largest first. Raises NoFaceError."""
+def find_faces(
+    image: NDArray[np.uint8], name: str = "image", models: PhotoModels | None = None
+) -> list[tuple[DetectedFace, FaceLandmarks]]:
+    """What both networks take for a face in image uint8 [H,W,3] sRGB, largest first.
+
+    name: of the photo, for the message. Raises NoFaceError.
+    """
+    models = models or default_models()
     found = models.detector(image)
     faces = []
     for box in found:
