@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from gen3dface.assets import fetch
 from gen3dface.photo.guided import guided_upsample
@@ -30,6 +31,7 @@ PARTS_SIDE = 256
 # How far the picture is used around the face's centre, in face lengths: all of the hair, the shoulders.
 REACH_SIDE, REACH_UP, REACH_DOWN = 1.8, 1.7, 2.0
 ENLARGEMENT_MAX = 2.0  # a small crop blown up further than this loses MODNet
+SHOULDERS = 0.35  # face lengths from the chin down to them
 SURE_BACKGROUND = 0.2  # the segmenter's background score below which a pixel is certainly the person
 NECK_OF_DEBRIS = 0.05  # face lengths: whatever hangs on the person by less than twice this is not the person
 WISPS = 0.2  # face lengths that soft hair may stand off from the solid person
@@ -63,17 +65,19 @@ class PersonMatter:
         size = image.shape[:2]
         centre, oval = _turned(face, turns, size)
         upright = np.ascontiguousarray(np.rot90(image, turns))
-        rows, columns = _reach(centre, face.region.side / REGION_SCALE, upright.shape[:2])
+        length = face.region.side / REGION_SCALE
+        rows, columns = _reach(centre, length, upright.shape[:2])
         crop = np.ascontiguousarray(upright[rows, columns])
         origin = np.array([columns.start, rows.start])
 
-        scores = self._parts_scores(crop)
+        shoulders = float(oval[:, 1].max()) - rows.start + SHOULDERS * length
+        background, scores = self._parts_scores(crop, shoulders)
         alpha = self._alpha(crop)
-        alpha = _mend(alpha, scores[..., BACKGROUND], oval - origin)
+        alpha = _mend(alpha, background, oval - origin)
         for other in others:
             rival, _ = _turned(other, turns, size)
             alpha *= _nearer(crop.shape[:2], centre - origin, face.region.side, rival - origin, other.region.side)
-        alpha = _component(alpha, centre - origin, face.region.side / REGION_SCALE)
+        alpha = _component(alpha, centre - origin, length)
         parts = _parts(scores, alpha)
 
         matte = np.zeros(upright.shape[:2], np.float32)
@@ -94,14 +98,22 @@ class PersonMatter:
             return guided_upsample(alpha, crop)
         return np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
-    def _parts_scores(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[h,w,6] at the crop's size; higher is likelier."""
+    def _parts_scores(
+        self, crop: NDArray[np.uint8], shoulders: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """At the crop's size: the background's score [h,w] 0..1; scores of hair to other [h,w,5], higher likelier.
+
+        shoulders: the row below which there is more clothing than hair.
+        """
         small = cv2.resize(crop, (PARTS_SIDE, PARTS_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         network = self._parts_network
         network.set_tensor(network.get_input_details()[0]["index"], small[None])
         network.invoke()
         scores = network.get_tensor(network.get_output_details()[0]["index"])[0]
-        return np.asarray(cv2.resize(scores, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        background = cv2.resize(scores[..., BACKGROUND], crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        settled = _settled(scores, round(shoulders * PARTS_SIDE / crop.shape[0]))
+        parts = cv2.resize(settled, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(background, np.float32), np.asarray(parts, np.float32)
 
     @cached_property
     def _alpha_network(self) -> InferenceSession:
@@ -195,7 +207,24 @@ def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
+def _settled(scores: NDArray[np.float32], shoulders: int) -> NDArray[np.float32]:
+    """Scores [h,w,5] of the parts; below the row of the shoulders, where the segmenter sees background, those of the
+    nearest part instead of its second choice.
+
+    The matte knows better what is background. Around the head the second choice is hair and right; in dark clothes it
+    is hair too, and wrong.
+    """
+    unseen = np.argmax(scores, -1) == BACKGROUND
+    parts = scores[..., HAIR:].copy()
+    if unseen.all():
+        return parts
+    rows, columns = distance_transform_edt(unseen, return_distances=False, return_indices=True)
+    below = slice(max(shoulders, 0), None)
+    parts[below] = parts[rows[below], columns[below]]
+    return parts
+
+
 def _parts(scores: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The likeliest class that is not background wherever the matte says person."""
-    best = np.argmax(scores[..., HAIR:], -1).astype(np.uint8) + HAIR
+    """The likeliest of the scores [h,w,5] of hair to other, wherever the matte says person."""
+    best = np.argmax(scores, -1).astype(np.uint8) + HAIR
     return np.where(alpha >= 0.5, best, BACKGROUND).astype(np.uint8)
