@@ -24,17 +24,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from open_head import identity, landmarks, layout, people, regions, rig, textures  # noqa: E402
-from open_head.makehuman import WHEEL_SHA256, FloatArray, IntArray, MakeHumanData  # noqa: E402
-from open_head.topology import HEAD_CENTRE, METRES, HeadTopology, build_topology  # noqa: E402
+from open_head import identity, landmarks, layout, people, regions, rig, textures
+from open_head.makehuman import WHEEL_SHA256, FloatArray, IntArray, MakeHumanData
+from open_head.topology import HEAD_CENTRE, METRES, HeadTopology, build_topology
 
-from gen3dface.photo.landmarks import FaceLandmarker  # noqa: E402
+from gen3dface.photo.landmarks import FaceLandmarker
 
 logger = logging.getLogger("build_open_head")
 
 VERSION = "1.0"
 SEED = 20240
-PEOPLE = 1000
+PEOPLE = 2000
 COMPONENTS = 100
 HIDDEN_WEIGHT = 0.1  # of vertices inside the head when directions are chosen
 # Skins and identities of the renders in which landmarks are detected.
@@ -135,9 +135,8 @@ def sample_heads(data: MakeHumanData, topology: HeadTopology, masks: dict[str, A
 
     rest = (points_of(data, topology, data.base.vertices) - HEAD_CENTRE) * METRES
     weights = people.sample_people(data, np.random.default_rng(SEED), PEOPLE, reach)
-    heads = np.repeat(rest.reshape(1, -1), PEOPLE, axis=0)
-    for name, weight in weights.items():
-        heads += weight[:, None] * target(name).reshape(1, -1)
+    directions = np.stack([target(name).ravel() for name in weights])
+    heads = rest.ravel() + np.stack(list(weights.values()), axis=1) @ directions
     return heads.reshape(PEOPLE, *rest.shape)
 
 
@@ -181,7 +180,8 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED)
 
 
 def main() -> None:

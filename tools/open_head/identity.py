@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from open_head.makehuman import FloatArray, IntArray
 
 
@@ -70,8 +71,9 @@ def _principal(samples: FloatArray, weights: FloatArray) -> tuple[FloatArray, Fl
     values, vectors = np.maximum(values[top], 1e-12), vectors[:, top]
     # Directions of the unweighted samples with unit-normal scores: X^T u / sqrt(n).
     basis = np.einsum("nm,npc->mpc", vectors, samples, optimize=True) / np.sqrt(n)
-    sign = np.sign(np.take_along_axis(basis.reshape(len(top), -1), np.abs(basis.reshape(len(top), -1)).argmax(1)[:, None], 1))
-    return values, basis * sign[:, :, None]
+    rows = basis.reshape(len(top), -1)
+    sign = np.sign(np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], 1))
+    return values, (sign * rows).reshape(basis.shape)
 
 
 def flip(points: FloatArray, mirror: IntArray) -> FloatArray:

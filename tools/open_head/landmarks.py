@@ -13,8 +13,6 @@ import numpy as np
 import torch
 import trimesh
 from numpy.typing import NDArray
-from open_head.identity import symmetric
-from open_head.makehuman import FloatArray, IntArray
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 
@@ -22,6 +20,8 @@ from gen3dface.cameras import Cameras, orbit
 from gen3dface.heads.normals import vertex_normals
 from gen3dface.photo.landmarks import FaceLandmarker, FaceRegion
 from gen3dface.raster import Fragments, rasterize
+from open_head.identity import symmetric
+from open_head.makehuman import FloatArray, IntArray
 
 COUNT = 478
 IRIS_START = 468

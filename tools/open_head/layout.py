@@ -8,10 +8,11 @@ it stays free of folds. The other charts are scaled and placed below; each eyeba
 from __future__ import annotations
 
 import numpy as np
-from open_head.makehuman import FloatArray, IntArray
-from open_head.topology import HeadTopology, eye_corners
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from open_head.makehuman import FloatArray, IntArray
+from open_head.topology import HeadTopology, eye_corners
 
 Box = tuple[float, float, float, float]  # u0, v0, u1, v1
 

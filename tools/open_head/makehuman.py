@@ -76,8 +76,7 @@ class MakeHumanData:
         """Vertex ids of each named group (joint cubes, helpers, body)."""
         table = self.json("mesh_metadata/basemesh_vertex_groups.json")
         return {
-            name: np.concatenate([np.arange(first, last + 1) for first, last in spans])
-            for name, spans in table.items()
+            name: np.concatenate([np.arange(first, last + 1) for first, last in spans]) for name, spans in table.items()
         }
 
     def bone_weights(self) -> dict[str, FloatArray]:

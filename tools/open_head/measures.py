@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
 from open_head.makehuman import FloatArray
 
 # Mean and standard deviation (mm) of adults, men then women: Gordon et al., 1988 Anthropometric Survey of U.S. Army
@@ -39,7 +40,7 @@ class HeadRuler:
         self._sellion = _pick(face & middle & (np.abs(y - 0.004) < 0.012), -z)
         self._cheek = _pick(face & (np.abs(y + 0.018) < 0.012) & (z > 0.048) & (z < 0.07), x)
         self._jaw = _pick(face & (np.abs(y + 0.078) < 0.008) & (z < 0.055), x)
-        self._nose = _pick(face & (np.abs(y + 0.038) < 0.008) & (z > 0.112) & (x < 0.022), x)
+        self._nose = _pick(face & (np.abs(y + 0.038) < 0.008) & (z > 0.112) & (x < 0.0185), x)
         self._lip = _pick(lips, x)
         self._eyes = masks["left_eye"], masks["right_eye"]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from open_head.makehuman import FloatArray, MakeHumanData
 
 AGE_ANCHORS = {"baby": 1.0, "child": 11.0, "young": 25.0, "old": 90.0}  # years, as MakeHuman labels them
@@ -24,22 +25,23 @@ SLIDER_SPREAD = {
     "head": 1.1,
     "forehead": 0.9,
     "eyebrows": 1.0,
-    "eyes": 0.65,
-    "nose": 0.85,
-    "mouth": 0.85,
-    "cheek": 0.9,
+    "eyes": 0.7,
+    "nose": 0.95,
+    "mouth": 0.95,
+    "cheek": 1.0,
     "chin": 1.2,
     "ears": 1.4,
     "neck": 1.5,
     "asym": 0.5,
 }
-# MakeHuman's average has, against the surveys, eyes too close and too small, a narrow mouth and a deep back of
-# the head. This is where the mean of these sliders is moved to.
+# MakeHuman's average has, against the surveys, eyes too close and too small, a narrow mouth and a deep and
+# low skull. This is where the mean of these sliders is moved to.
 SLIDER_CENTRE = {
     "eye-trans-in-out": 0.5,
     "eye-scale-decr-incr": 0.3,
     "mouth-scale-horiz-decr-incr": 0.4,
     "head-back-scale-depth-decr-incr": -0.12,
+    "head-scale-vert-decr-incr": 0.05,
 }
 # The few sliders that carry the classical measures vary more than their folder.
 WIDE_SLIDERS = {
@@ -109,9 +111,7 @@ def sample_attributes(rng: np.random.Generator, count: int) -> dict[str, FloatAr
     """Grade weights [count] of random people: mostly adults of all ages, one in 25 between 8 and 18."""
     years = np.where(rng.random(count) < 1 / 25, rng.uniform(8, 18, count), rng.uniform(18, 80, count))
     anchors = list(AGE_ANCHORS.values())
-    weights = {
-        age: np.interp(years, anchors, np.eye(len(anchors))[i]) for i, age in enumerate(AGE_ANCHORS)
-    }
+    weights = {age: np.interp(years, anchors, np.eye(len(anchors))[i]) for i, age in enumerate(AGE_ANCHORS)}
     male = np.where(rng.random(count) < 0.5, rng.beta(6, 2, count), rng.beta(2, 6, count))
     weights |= {"male": male, "female": 1 - male}
     ethnicity = rng.dirichlet([0.45] * 3, count)

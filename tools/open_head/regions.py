@@ -6,9 +6,10 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
 from open_head.makehuman import MPFB, FloatArray, IntArray, MakeHumanData
 from open_head.topology import HeadTopology
-from PIL import Image
 
 Mask = NDArray[np.bool_]
 
@@ -26,7 +27,7 @@ def build_regions(
     expression: dict[str, FloatArray],  # offsets [V, 3] of single expressions
     root_weight: FloatArray,  # [V] skinning weight of the root joint
 ) -> dict[str, Mask]:
-    """Masks [V]. Face, scalp, ears, neck and shoulders divide the outer skin; the others are parts of these or inside."""
+    """Masks [V]. Face, scalp, ears, neck and shoulders divide the outer skin; the others are parts or lie inside."""
     on_chart = {name: _vertices_of(topology, corners) for name, corners in charts.items()}
     outer = on_chart["head"] | on_chart["shoulders"]
     parts = {name: _mask(topology.vertex_count, ids) for name, ids in topology.parts.items()}
@@ -66,12 +67,12 @@ def boundary_loop(faces: IntArray, template: FloatArray) -> IntArray:
     loops = []
     while following:
         start = min(following)
-        loop = [start]
-        nxt = following.pop(start)
-        while nxt != start:
-            loop.append(nxt)
-            nxt = following.pop(nxt)
-        loops.append(loop)
+        chain = [start]
+        vertex = following.pop(start)
+        while vertex != start:
+            chain.append(vertex)
+            vertex = following.pop(vertex)
+        loops.append(chain)
     loop = np.array(max(loops, key=len))
     front = int(np.argmax(np.where(np.abs(template[loop, 0]) < 1e-6, template[loop, 2], -np.inf)))
     loop = np.roll(loop, -front)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from open_head.identity import best_rotation, flip
 from open_head.makehuman import FACE_UNITS, FloatArray, MakeHumanData
 from open_head.topology import HeadTopology
@@ -29,10 +30,7 @@ def joints_of(data: MakeHumanData, base: FloatArray) -> FloatArray:
     """Joints [..., 5, 3] of base vertices or offsets [..., 19158, 3]; linear."""
     groups = data.vertex_groups
     return np.stack(
-        [
-            np.mean([base[..., groups[cube], :].mean(-2) for cube in cubes], axis=0)
-            for cubes in joint_cubes(data)
-        ],
+        [np.mean([base[..., groups[cube], :].mean(-2) for cube in cubes], axis=0) for cubes in joint_cubes(data)],
         axis=-2,
     )
 

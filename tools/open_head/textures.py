@@ -11,12 +11,12 @@ import numpy as np
 import PIL.Image
 import torch
 from numpy.typing import NDArray
-from open_head.makehuman import FloatArray, IntArray
-from open_head.topology import EYE_RINGS, IRIS_RING, HeadTopology, eye_corners
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from gen3dface.cameras import Cameras
 from gen3dface.raster import Fragments, rasterize
+from open_head.makehuman import FloatArray, IntArray
+from open_head.topology import EYE_RINGS, IRIS_RING, HeadTopology, eye_corners
 
 Image = NDArray[np.uint8]
 

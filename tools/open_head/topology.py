@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
+
 from open_head.makehuman import FloatArray, IntArray, MakeHumanData
 
 HEAD_CENTRE = np.array([0.0, 7.28, 0.32])  # dm, base mesh frame: becomes the world's origin
@@ -122,7 +123,7 @@ def build_topology(data: MakeHumanData) -> HeadTopology:
                 continue
             points = np.array([(1 - t) * base.vertices[ids[i]] + t * base.vertices[ids[j]] for i, j, t in polygon])
             for flipped in (False, True):
-                q, match = (partner[quad] if flipped else (quad, np.arange(4)))
+                q, match = partner[int(quad)] if flipped else (quad, np.arange(4))
                 vids, uids = base.quads[q], base.quad_uvs[q]
                 v = [vertices.add(int(vids[match[i]]), int(vids[match[j]]), t) for i, j, t in polygon]
                 u = [corners.add(int(uids[match[i]]), int(uids[match[j]]), t) for i, j, t in polygon]
