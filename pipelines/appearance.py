@@ -18,13 +18,14 @@ from gen3dface.photo import Portrait
 from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.hair_detail import hair_detail
 from gen3dface.raster import Fragments, rasterize_uv
-from gen3dface.render import Surface
+from gen3dface.render import Surface, sample_image
 from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters, observe, texels_to_vertices
 
 _HAIR, _CLOTHES = 1, 4  # in Portrait.parts
 _SURE = 0.35  # weight from which an observation counts as known
 _BARELY = 0.1  # weight under which the photo says nothing of a vertex's part
 _EDGE_SHARPNESS = 6  # power that turns shares of parts into an edge between them
+_BESIDE = 0.015  # metres outside the neck where hanging hair is looked for
 _PULL = 1e-2  # how strongly a made-up colour is drawn to its part's median
 _ENOUGH = 0.3  # share of a region's seen part from which its unseen part is taken to be the same
 # region, what its unseen part is if enough of the seen one is, and else (0 hair, 1 clothes, 2 skin)
@@ -84,16 +85,27 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
         torch.where(first[:, None], seen.colour, other.colour),
         torch.where(first, seen.weight, other.weight),
     )
+    long_hair = _hair_beside_neck(one_hot[0], camera, surface, model)
     for region, part, otherwise in _UNSEEN:
         inside = model.regions[region]
         share = (colour[inside, part] * weight[inside]).sum() / weight[inside].sum().clamp(min=1e-6)
+        hangs = region == "neck" and long_hair
         guess = inside & (weight < _BARELY)
-        colour = torch.where(guess[:, None], torch.eye(3)[part if share > _ENOUGH else otherwise], colour)
+        colour = torch.where(guess[:, None], torch.eye(3)[part if hangs or share > _ENOUGH else otherwise], colour)
         weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
     eyes = (model.regions["left_eye"] | model.regions["right_eye"]).float()[:, None]
     return torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
+
+
+def _hair_beside_neck(hair: Tensor, camera: Cameras, surface: Surface, model: HeadModel) -> bool:
+    """Does hair [H, W] hang beside the neck? Then it hangs behind it too."""
+    normals = surface.normals()
+    facing = (normals * torch.nn.functional.normalize(camera.centers - surface.vertices, dim=-1)).sum(-1)
+    rim = model.regions["neck"] & (facing.abs() < 0.4) & (normals[:, 0].abs() > 0.6)
+    xy, _ = camera.project(surface.vertices[rim] + _BESIDE * normals[rim])
+    return bool(rim.any()) and sample_image(hair[None], xy[0]).mean().item() > 0.5
 
 
 def _observe_texels(
