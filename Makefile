@@ -23,7 +23,7 @@ lint: $(STAMP)
 	MYPYPATH=build/types $(BIN)/mypy
 
 gallery: $(STAMP)
-	$(BIN)/python docs/make_gallery.py
+	$(BIN)/python benchmarks/likeness.py -o out/likeness --gallery docs
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

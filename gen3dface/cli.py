@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gen3dface import __version__
 from gen3dface.errors import Gen3DFaceError
-from gen3dface.outputs.examples import Example, example_photo
+from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
 from gen3dface.outputs.stages import Engine, stages_of
 
@@ -61,7 +61,9 @@ def head(
     photos: Annotated[
         list[Path] | None, typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")
     ] = None,
-    example: Annotated[Example | None, typer.Option(help="Use a photo that is installed already.")] = None,
+    example: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Use an example photo: {', '.join(EXAMPLES)}.")
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="How the views are made.")] = Engine.projection,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
