@@ -169,7 +169,7 @@ def landmark_canvas(
 
 def quantise(basis: FloatArray) -> tuple[Any, Any]:
     """int16 [N, V, 3] and one float32 scale a component."""
-    scale = np.abs(basis).max((1, 2)) / 32767
+    scale = np.maximum(np.abs(basis).max((1, 2)), 1e-12) / 32767
     return np.round(basis / scale[:, None, None]).astype(np.int16), scale.astype(np.float32)
 
 
