@@ -82,7 +82,7 @@ def test_eyeball_is_a_closed_sphere_facing_outward():
 
 def test_mirror_pairs_are_found_from_positions():
     rng = np.random.default_rng(0)
-    left = rng.random((10, 3)) + [0.1, 0, 0]
+    left = rng.random((10, 3)) + np.array([0.1, 0, 0])
     points = np.concatenate([left, left * [-1, 1, 1], [[0, 0, 0]]]) + rng.normal(size=(21, 3)) * 1e-3
     np.testing.assert_array_equal(landmarks.mirror_pairs(points), [*range(10, 20), *range(10), 20])
 
