@@ -96,9 +96,9 @@ def _line(r: Row) -> str:
 
 GALLERY = """# Gallery
 
-Example photos and what becomes of them: the photo, then the head from the front, three-quarter left, left profile, back,
-right profile and three-quarter right. All made by one command, nothing touched up and nothing left out but two photos
-whose licence would bind this page (their figures are in the table):
+Example photos and what becomes of them: the photo, then the head from the front, three-quarter left, left profile,
+back, right profile and three-quarter right. All made by one command, nothing touched up and nothing left out but two
+photos whose licence would bind this page (their figures are in the table):
 
 ```
 python benchmarks/likeness.py -o out/likeness --gallery docs
@@ -110,8 +110,8 @@ python benchmarks/likeness.py -o out/likeness --gallery docs
 
 - **Long hair** ends at the nape: hair is a displacement of the head's own surface to the matte's outline, which cannot
   hang free (`openpeople_03`, `_08`, `_09`, `ardern_2022`). Curls and buns become a smooth shell (`_02`, `_04`, `_07`).
-- **The back of the head** is made up: the hair's colour and strands quilted from the front. Collars and necklines behind
-  are guesses.
+- **The back of the head** is made up: the hair's colour and strands quilted from the front. Collars and necklines
+  behind are guesses.
 - **Hair over the cheek** is laid on the skin and stays there when the head turns (`ardern_2022`).
 - **Light** is baked into the colours; a side in shadow stays dark (`sunak`).
 - **Glasses, hats and hands** have no shape of their own: they are painted on.

@@ -35,9 +35,8 @@ class IdentityEmbedder:
         faces = self._detector(image)
         if not faces:
             raise NoFaceError("No face was found in the picture whose identity was asked for.")
-        best = max(faces[0], key=lambda reading: reading.score)
-        x0, y0, x1, y1 = best.box
-        row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], best.points.ravel(), [best.score]])
+        x0, y0, x1, y1 = faces[0].box
+        row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], faces[0].points.ravel(), [faces[0].score]])
         crop = self._network.alignCrop(image[..., ::-1].copy(), row[None].astype(np.float32))
         feature = self._network.feature(crop)[0]
         return np.asarray(feature / np.linalg.norm(feature), np.float32)

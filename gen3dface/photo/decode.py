@@ -52,7 +52,7 @@ def decode_image(source: ImageSource, max_side: int = WORKING_SIDE) -> DecodedIm
     """A photo from a path, encoded bytes, a PIL image or an array, with its longer side at most max_side px.
 
     Arrays are sRGB [H,W], [H,W,1], [H,W,3] or [H,W,4], uint8, uint16 or float in 0..1. JPEG, PNG, WebP, TIFF, AVIF,
-    GIF, BMP and, with the extra "heic", HEIC are read; of several frames the first. Raises ImageDecodeError.
+    GIF, BMP and HEIC are read; of several frames the first. Raises ImageDecodeError.
     """
     name = _name(source)
     with _decoding(name):
@@ -148,7 +148,7 @@ def _open_heif(content: bytes) -> Image.Image:
         from pi_heif import HeifImageFile
     except ImportError as error:
         raise MissingExtraError(
-            "HEIC images need the package pi-heif: pip install 'gen3dface[heic]', or save the photo as JPEG"
+            "HEIC images need the package pi-heif: pip install pi-heif, or save the photo as JPEG"
         ) from error
     image: Image.Image = HeifImageFile(io.BytesIO(content))
     _check_pixels(*image.size)
