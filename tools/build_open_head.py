@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from open_head import identity, landmarks, layout, people, regions, rig, textures
+from open_head import identity, landmarks, layout, measures, people, regions, rig, textures
 from open_head.makehuman import WHEEL_SHA256, FloatArray, IntArray, MakeHumanData
 from open_head.topology import HEAD_CENTRE, METRES, HeadTopology, build_topology
 
@@ -67,6 +67,7 @@ def build(data: MakeHumanData, images: list[textures.Image]) -> dict[str, Any]:
     shape = fit_identity(data, topology, masks)
     count = topology.vertex_count
     template, joints = shape.mean[:count], shape.mean[count:]
+    log_measures(measures.HeadRuler(rest, masks), template, shape.basis[:, :count])
     metadata = {
         "version": VERSION,
         "licence": "CC0-1.0",
@@ -143,6 +144,14 @@ def sample_heads(data: MakeHumanData, topology: HeadTopology, masks: dict[str, A
 def points_of(data: MakeHumanData, topology: HeadTopology, base: FloatArray) -> FloatArray:
     """Vertices, then joints [V + J, 3] of base vertices or offsets."""
     return np.concatenate([topology.evaluate(base), rig.joints_of(data, base)])
+
+
+def log_measures(ruler: measures.HeadRuler, template: FloatArray, basis: FloatArray) -> None:
+    """Reports the spread of random heads beside that of the adults of the survey (men, women)."""
+    coefficients = np.random.default_rng(SEED).normal(size=(300, len(basis)))
+    heads = template + np.tensordot(coefficients, basis, 1)
+    for name, values in ruler(heads).items():
+        logger.info("%s: %.0f +- %.1f mm, survey %s", name, values.mean(), values.std(), measures.ANSUR[name])
 
 
 def draw_shapes(template: FloatArray, basis: FloatArray, jaw_open: FloatArray) -> list[FloatArray]:
