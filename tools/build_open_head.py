@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,16 @@ def fit_identity(data: MakeHumanData, topology: HeadTopology, masks: dict[str, A
     points = identity.align_to_mean(points, skull, mirror)
     hidden = masks["mouth_interior"] | masks["eye_sockets"] | masks["left_eye"] | masks["right_eye"]
     importance = np.concatenate([np.where(hidden, HIDDEN_WEIGHT, 1.0), joints])
-    return identity.fit_basis(points, importance, mirror, COMPONENTS)
+    shape = identity.fit_basis(points, importance, mirror, COMPONENTS)
+    return replace(shape, mean=shape.mean - head_centre(shape.mean[:count], masks))
+
+
+def head_centre(template: FloatArray, masks: dict[str, Any]) -> FloatArray:
+    """The world's origin: midway from crown to chin and from the back of the head to the root of the nose."""
+    scalp, face = template[masks["scalp"]], template[masks["face"]]
+    chin = face[:, 1].min()
+    middle = face[(np.abs(face[:, 0]) < 1e-3) & (np.abs(face[:, 1] - template[masks["left_eye"], 1].mean()) < 0.015)]
+    return np.array([0.0, (scalp[:, 1].max() + chin) / 2, (scalp[:, 2].min() + middle[:, 2].min()) / 2])
 
 
 def sample_heads(data: MakeHumanData, topology: HeadTopology, masks: dict[str, Any]) -> FloatArray:

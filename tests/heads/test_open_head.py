@@ -205,7 +205,15 @@ def test_collar_is_one_open_loop_at_the_bottom(head: HeadModel):
     for a, b in zip(loop, loop[1:] + loop[:1], strict=True):
         assert ((a, b) in used) != ((b, a) in used)
     assert head.template[head.collar, 1].max() < -0.1
-    assert head.template.norm(dim=-1).max() < 0.23
+    assert head.template.abs().max() < 0.21  # the bust fits the 0.4 m volume
+
+
+def test_origin_is_the_heads_centre(head: HeadModel):
+    crown, chin = head.template[:, 1].max(), head.mesh().landmarks()[CHIN, 1]
+    back = head.template[head.regions["scalp"], 2].min()
+    root_of_nose = head.mesh().landmarks()[168, 2]
+    assert abs(crown + chin) / 2 < 0.005
+    assert abs(back + root_of_nose) / 2 < 0.012
 
 
 def test_samples_have_human_measures(head: HeadModel, samples: torch.Tensor):

@@ -14,7 +14,7 @@ import numpy as np
 
 from open_head.makehuman import FloatArray, IntArray, MakeHumanData
 
-HEAD_CENTRE = np.array([0.0, 7.28, 0.32])  # dm, base mesh frame: becomes the world's origin
+HEAD_CENTRE = np.array([0.0, 7.28, 0.32])  # dm, base mesh frame: the middle of the cutting sphere
 METRES = 0.102  # a MakeHuman unit: a decimetre, and 2 % because its heads are small against the surveys of adults
 CUT_RADIUS = 2.12  # dm
 CUT_SNAP = 0.03  # dm: vertices this near the cut count as lying on it, which avoids slivers
