@@ -47,14 +47,15 @@ def photo_texture(
     """Texture of a fitted head from its photo.
 
     Args:
-        camera: the photo's (N = 1). surface: the head in the photo's pose and expression, topology of `model`.
+        camera: the photo's (N = 1). surface: the head in the photo's pose and expression, in the topology of `model`,
+            with hanging hair after it.
         size: texels a side.
     """
     texels = rasterize_uv(surface.uvs, surface.uv_faces, size)
     image = torch.from_numpy(portrait.image.copy()).permute(2, 0, 1).float() / 255
     alpha = trusted_matte(portrait)
     seen = _observe_texels(image, alpha, camera, surface, texels, None)
-    mirrored = _observe_texels(image, alpha, camera, surface, texels, model.mirror)
+    mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
     mirrored = _match_brightness(seen, mirrored, texels, surface)
     known, sure = _merge(seen, mirrored)
     parts = vertex_parts(portrait, camera, surface, model)
@@ -79,7 +80,8 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
     labels = torch.from_numpy(portrait.parts.astype(np.int64))
     one_hot = torch.stack([labels == _HAIR, labels == _CLOTHES, (labels == 2) | (labels == 3)]).float()
     seen = observe(one_hot, torch.from_numpy(portrait.matte), camera, surface, surface.vertices, surface.normals())
-    other = Observation(seen.colour[model.mirror], 0.5 * seen.weight[model.mirror])
+    mirror = _mirror(model, surface)
+    other = Observation(seen.colour[mirror], 0.5 * seen.weight[mirror])
     first = seen.weight >= other.weight
     colour, weight = (
         torch.where(first[:, None], seen.colour, other.colour),
@@ -87,7 +89,7 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
     )
     long_hair = _hair_beside_neck(one_hot[0], camera, surface, model)
     for region, part, otherwise in _UNSEEN:
-        inside = model.regions[region]
+        inside = _padded(model.regions[region], surface)
         share = (colour[inside, part] * weight[inside]).sum() / weight[inside].sum().clamp(min=1e-6)
         hangs = region == "neck" and long_hair
         guess = inside & (weight < _BARELY)
@@ -95,15 +97,27 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
         weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
-    eyes = (model.regions["left_eye"] | model.regions["right_eye"]).float()[:, None]
-    return torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
+    eyes = _padded(model.regions["left_eye"] | model.regions["right_eye"], surface).float()[:, None]
+    shares = torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
+    shares[len(model.template) :] = torch.eye(len(_PARTS))[_PARTS.index("hair")]
+    return shares
+
+
+def _mirror(model: HeadModel, surface: Surface) -> Tensor:
+    """The head's mirror map, with hanging hair its own mirror image."""
+    return torch.cat([model.mirror, torch.arange(len(model.template), len(surface.vertices))])
+
+
+def _padded(region: Tensor, surface: Surface) -> Tensor:
+    """A region of the head as a mask over the surface, hanging hair left out."""
+    return torch.cat([region, region.new_zeros(len(surface.vertices) - len(region))])
 
 
 def _hair_beside_neck(hair: Tensor, camera: Cameras, surface: Surface, model: HeadModel) -> bool:
     """Does hair [H, W] hang beside the neck? Then it hangs behind it too."""
     normals = surface.normals()
     facing = (normals * torch.nn.functional.normalize(camera.centers - surface.vertices, dim=-1)).sum(-1)
-    rim = model.regions["neck"] & (facing.abs() < 0.4) & (normals[:, 0].abs() > 0.6)
+    rim = _padded(model.regions["neck"], surface) & (facing.abs() < 0.4) & (normals[:, 0].abs() > 0.6)
     xy, _ = camera.project(surface.vertices[rim] + _BESIDE * normals[rim])
     return bool(rim.any()) and sample_image(hair[None], xy[0]).mean().item() > 0.5
 

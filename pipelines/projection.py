@@ -11,7 +11,7 @@ from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo import Portrait
 from gen3dface.pipelines.appearance import photo_texture
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.render import Surface, render
+from gen3dface.render import render
 
 
 def project_views(
@@ -28,8 +28,7 @@ def project_views(
         model: the head model that `fit` belongs to (default: OpenHead).
     """
     model = model or load_head_model()
-    mesh = fit.mesh(model)
-    surface = Surface(mesh.vertices, mesh.faces, mesh.uvs, mesh.uv_faces)
+    surface = fit.surface(model)
     texture = photo_texture(portrait, fit.camera, surface, model)
     chosen = rig(cameras, size) if isinstance(cameras, str) else cameras
     images, masks = render(surface, texture.colour, chosen)

@@ -6,6 +6,8 @@ import logging
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from gen3dface.estimators import HeadFit
 from gen3dface.heads import HeadModel, load_head_model
@@ -14,7 +16,6 @@ from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.bake import BakedTexture, Picture, bake
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
-from gen3dface.render import Surface
 
 logger = logging.getLogger(__name__)
 
@@ -38,32 +39,37 @@ def reconstruct(
         model: the head model that `fit` belongs to (default: OpenHead). texture_size: texels a side.
     """
     model = model or load_head_model()
-    mesh = fit.mesh(model)
-    surface = Surface(mesh.vertices, mesh.faces, mesh.uvs, mesh.uv_faces)
-    baked = bake(surface, [_photo_picture(portrait, fit), *_view_pictures(views)], texture_size)
+    baked = bake(fit.surface(model), [_photo_picture(portrait, fit), *_view_pictures(views)], texture_size)
     return assemble(fit, model, baked)
 
 
 def assemble(fit: HeadFit, model: HeadModel, baked: BakedTexture) -> TexturedHead:
     """The head at rest with its texture, 52 expressions and skeleton; the photo's expression is its starting pose."""
-    neutral = fit.neutral_mesh(model)
-    eye = model.regions["left_eye"] | model.regions["right_eye"]
+    head, whole = fit.neutral_mesh(model), fit.surface(model, neutral=True)
+    added = len(whole.vertices) - len(head.vertices)
+    eye = torch.cat([model.regions["left_eye"] | model.regions["right_eye"], torch.zeros(added, dtype=torch.bool)])
     texture = (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0)
     return TexturedHead(
-        neutral.vertices.numpy(),
-        neutral.faces.numpy(),
-        neutral.uvs.numpy(),
-        neutral.uv_faces.numpy(),
+        whole.vertices.numpy(),
+        whole.faces.numpy(),
+        whole.uvs.numpy(),
+        whole.uv_faces.numpy(),
         texture.numpy(),
         morph_names=model.expression_names,
-        morph_deltas=model.expression_basis.numpy(),
+        morph_deltas=F.pad(model.expression_basis, (0, 0, 0, added)).numpy(),
         morph_weights=fit.expression.numpy(),
-        skeleton=Skeleton(
-            model.joint_names, model.joint_parents, neutral.joints.numpy(), model.skinning_weights.numpy()
-        ),
+        skeleton=_skeleton(model, head.joints, added),
         materials=(SKIN, EYES),
-        face_materials=eye[neutral.faces].all(1).numpy().astype(np.int64),
+        face_materials=eye[whole.faces].all(1).numpy().astype(np.int64),
     )
+
+
+def _skeleton(model: HeadModel, joints: Tensor, added: int) -> Skeleton:
+    """The model's skeleton; hanging hair goes with the head, which the neck's joint turns."""
+    stiff = torch.zeros(added, len(model.joint_names))
+    stiff[:, model.joint_names.index("neck")] = 1
+    weights = torch.cat([model.skinning_weights, stiff])
+    return Skeleton(model.joint_names, model.joint_parents, joints.numpy(), weights.numpy())
 
 
 def _photo_picture(portrait: Portrait, fit: HeadFit) -> Picture:

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError
 from gen3dface.estimators.confidence import HOPELESS_RESIDUAL, confidence
+from gen3dface.estimators.hanging_hair import hanging_hair
 from gen3dface.estimators.head_fit import HeadFit
 from gen3dface.estimators.landmark_fit import FitState, LandmarkFit, fit_landmarks
 from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS, LandmarkModel, gaze_rotation
@@ -39,6 +40,13 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
         EstimationError: no head fits the landmarks within 10 % of the inter-ocular distance (median).
     """
     model = model or load_head_model()
+    fitted = estimate_bald(portrait, model, focal=focal)
+    dressed = replace(fitted, offsets=hair_offsets(portrait, fitted.mesh(model), fitted.camera, model))
+    return replace(dressed, hair=hanging_hair(portrait, dressed.mesh(model), dressed.camera, model))
+
+
+def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None = None) -> HeadFit:
+    """`estimate` without the hair's outline: all that the landmarks and expression weights tell."""
     landmark_model = LandmarkModel.from_head(model)
     centre = np.array([portrait.width, portrait.height]) / 2
     fit = fit_landmarks(
@@ -47,8 +55,7 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
         LensPrior.for_image(portrait.height, portrait.width, focal),
         expression=expression_weights(portrait.blendshapes, model),
     )
-    fitted = head_fit(fit, landmark_model, model, portrait.height, portrait.width)
-    return replace(fitted, offsets=hair_offsets(portrait, fitted.mesh(model), fitted.camera, model))
+    return head_fit(fit, landmark_model, model, portrait.height, portrait.width)
 
 
 def expression_weights(blendshapes: NDArray[np.float32], model: HeadModel) -> Array:

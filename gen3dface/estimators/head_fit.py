@@ -13,12 +13,15 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError, Gen3DFaceError, HeadModelError
+from gen3dface.estimators.hanging_hair import HangingHair
+from gen3dface.render import Surface
 
 if TYPE_CHECKING:
     from gen3dface.heads import HeadMesh, HeadModel
 
-_FORMAT = "gen3dface.head_fit.2"
+_FORMAT = "gen3dface.head_fit.3"
 _TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
+_HAIR = ("vertices", "faces", "uvs")
 _BYTES_LIMIT = 64 << 20
 
 
@@ -39,6 +42,7 @@ class HeadFit:
     visibility: Tensor  # [V] in 0..1: how squarely and openly the photo sees each vertex, 0 where it does not
     residual: Tensor  # [478] reprojection error over the inter-ocular distance; NaN where the model has no landmark
     confidence: float  # 0..1, see `gen3dface.estimators.confidence`
+    hair: HangingHair | None = None  # what hangs below the ears
 
     def __post_init__(self) -> None:
         if len(self.camera) != 1:
@@ -65,6 +69,12 @@ class HeadFit:
         self.check_model(model)
         return self._dressed(model.mesh(self.identity, self.expression, self.rotations))
 
+    def surface(self, model: HeadModel, neutral: bool = False) -> Surface:
+        """Head and hanging hair as one textured surface, V + H vertices; at rest when `neutral`."""
+        mesh = self.neutral_mesh(model) if neutral else self.mesh(model)
+        surface = Surface(mesh.vertices, mesh.faces, mesh.uvs, mesh.uv_faces)
+        return surface if self.hair is None else self.hair.added_to(surface)
+
     def neutral_mesh(self, model: HeadModel) -> HeadMesh:
         """The same person and hair without expression and with the joints at rest."""
         self.check_model(model)
@@ -81,6 +91,8 @@ class HeadFit:
         tensors["image_size"] = torch.tensor([self.camera.height, self.camera.width])
         tensors["confidence"] = torch.tensor(self.confidence, dtype=torch.float64)
         metadata = {"format": _FORMAT, "model_name": self.model_name, "model_version": self.model_version}
+        if self.hair is not None:
+            tensors |= {f"hair.{name}": getattr(self.hair, name).cpu().contiguous() for name in _HAIR}
         save_file(tensors, str(path), metadata)
 
     @classmethod
@@ -109,10 +121,12 @@ class HeadFit:
         height, width = tensors["image_size"].tolist()
         camera = Cameras(tensors["world_to_camera"], tensors["intrinsics"], height, width)
         fields = {name: tensors[name] for name in _TENSORS}
+        hair = HangingHair(*(tensors[f"hair.{name}"] for name in _HAIR)) if "hair.vertices" in tensors else None
         return cls(
             metadata["model_name"],
             metadata["model_version"],
             camera=camera,
             confidence=tensors["confidence"].item(),
+            hair=hair,
             **fields,
         )
