@@ -31,6 +31,7 @@ ALLOWED = {
     "pipelines": BASE | {"photo", "heads", "models", "estimators"},
 }
 FREE = {
+    "__main__",
     "cli",
     "examples",
     "demo",
