@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ app.add_typer(assets_app, name="assets")
 
 def main() -> None:
     """Entry point: a known error becomes one line and exit code 1."""
+    # idle OpenMP threads that spin make a busy machine ten times slower; read when torch is first loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except Gen3DFaceError as error:

@@ -29,7 +29,7 @@ _CELL = 0.005  # metres
 _HALF_WIDTH, _BOTTOM = 0.2, -0.2  # metres: the volume's side and floor
 _SMALLEST = 0.0012  # square metres a side, under which nothing hangs
 _AHEAD, _THICK = 0.015, 0.02  # metres: the front layer before the ears, and a layer's thickness behind the neck
-_OVERLAP = 0.08  # metres that the curtain reaches up into the hair of the scalp
+_OVERLAP = 0.12  # metres that the curtain reaches up into the hair of the scalp
 _CLEAR = 0.016  # metres between hair and body
 _ROUND = 0.015  # metres over which the curtain's edge is rounded
 _STRIP = 0.2  # of the texture's height
@@ -146,7 +146,9 @@ def _layers(
     # the top edge starts inside the hair of the scalp and comes out of it by the ears
     under = np.clip((grid.y[0, 0] - grid.y) / _OVERLAP, 0, 1)
     clear = _CLEAR * (2 * under - 1)
-    back = np.minimum(back, np.where(np.isfinite(body_back), body_back - clear, np.inf))
+    behind = np.where(np.isfinite(body_back), body_back - clear, ear_depth - 2 * _THICK)
+    above = np.clip(1 - 1.6 * under, 0, 1)  # there the skull decides
+    back = np.where(np.isfinite(body_back), np.minimum(back, behind), back) * (1 - above) + behind * above
     before = np.maximum(ear_depth + _AHEAD, np.where(np.isfinite(body_front), body_front + _CLEAR, -np.inf))
     front = np.where(shown, before, back + _THICK)
     front = _blurred(front, region, 1.2)
