@@ -1,0 +1,1 @@
+"""Public checkpoints to this package's, and back."""
