@@ -1,0 +1,1 @@
+"""The multi-view diffusion model: one module, one idea, one file."""
