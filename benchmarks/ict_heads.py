@@ -1,4 +1,4 @@
-"""ICT-FaceKit Light as a HeadModel: heads of another topology, to measure estimators with. Never part of the package."""
+"""ICT-FaceKit Light as a HeadModel: heads of another topology to measure estimators with; no part of the package."""
 
 from __future__ import annotations
 

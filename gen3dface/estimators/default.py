@@ -17,7 +17,8 @@ from gen3dface.estimators.hanging_hair import hanging_hair
 from gen3dface.estimators.head_fit import HeadFit
 from gen3dface.estimators.landmark_fit import FitState, LandmarkFit, fit_landmarks
 from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS, LandmarkModel, gaze_rotation
-from gen3dface.estimators.priors import LensPrior
+from gen3dface.estimators.priors import LensPrior, ShapePrior
+from gen3dface.estimators.regression import regressor_for
 from gen3dface.estimators.silhouette import hair_offsets
 from gen3dface.estimators.visibility import vertex_visibility
 from gen3dface.heads import HeadModel, load_head_model
@@ -47,15 +48,33 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
 
 def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None = None) -> HeadFit:
     """`estimate` without the hair's outline: all that the landmarks and expression weights tell."""
-    landmark_model = LandmarkModel.from_head(model)
+    landmarks = LandmarkModel.from_head(model)
+    fit = fit_portrait(portrait, model, landmarks, regressed_prior(portrait, model), focal)
+    return head_fit(fit, landmarks, model, portrait.height, portrait.width)
+
+
+def regressed_prior(portrait: Portrait, model: HeadModel) -> ShapePrior:
+    """What the regression says about identity; the model's own population where it does not apply.
+
+    It does not apply to other head models, nor to landmarks outside its training range (extreme poses, drawings).
+    """
+    regressor = regressor_for(model)
+    prior = None if regressor is None else regressor.predict(portrait.landmarks, portrait.blendshapes)
+    return prior or ShapePrior.standard(model.identity_size)
+
+
+def fit_portrait(
+    portrait: Portrait, model: HeadModel, landmarks: LandmarkModel, prior: ShapePrior, focal: float | None = None
+) -> LandmarkFit:
+    """The landmark fit around a belief about identity; the principal point is the photo's centre."""
     centre = np.array([portrait.width, portrait.height]) / 2
-    fit = fit_landmarks(
-        landmark_model,
+    return fit_landmarks(
+        landmarks,
         portrait.landmarks[:, :2] - centre,
         LensPrior.for_image(portrait.height, portrait.width, focal),
-        expression=expression_weights(portrait.blendshapes, model),
+        prior.with_settled_size(landmarks.size_slope()),
+        expression_weights(portrait.blendshapes, model),
     )
-    return head_fit(fit, landmark_model, model, portrait.height, portrait.width)
 
 
 def expression_weights(blendshapes: NDArray[np.float32], model: HeadModel) -> Array:

@@ -21,7 +21,7 @@ from gen3dface.estimators.priors import FitPriors, LensPrior, ShapePrior, far_si
 Array = NDArray[np.float64]
 
 STUDENT_NU = 4.0
-SHARED = 0.15
+SHARED = 0.1
 GAZE_LIMIT = np.radians(35)
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 _ITERATIONS = 60

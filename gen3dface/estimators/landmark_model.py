@@ -69,6 +69,11 @@ class LandmarkModel:
     def expression_size(self) -> int:
         return len(self.expression_basis)
 
+    def size_slope(self) -> Array:
+        """[K] relative change of the landmarks' scale (their best similarity to the mean's) by each coefficient."""
+        centred = self.template - self.template.mean(0)
+        return np.tensordot(self.identity_basis, centred, 2) / (centred**2).sum()
+
     def positions(self, identity: Array, expression: Array, gaze: Array) -> Array:
         """[L, 3] metres. gaze [2, 2]: yaw (positive to the subject's left) and pitch (positive down) of each eye."""
         points, _ = self._unrotated(identity, expression)

@@ -43,6 +43,17 @@ class ShapePrior:
     def from_covariance(cls, mean: Array, covariance: Array) -> ShapePrior:
         return cls(mean, np.linalg.inv(np.linalg.cholesky(covariance)))
 
+    def with_settled_size(self, size_slope: Array, spread: float = 0.01) -> ShapePrior:
+        """The same belief, but the head's size is all but settled at the mean's.
+
+        A photo shows shape, never size: left free, a fit takes odd shapes for small heads or large ones.
+
+        Args:
+            size_slope: [K] relative change of size by each coefficient. spread: of the size, relative.
+        """
+        precision = self.whitening.T @ self.whitening + np.outer(size_slope, size_slope) / spread**2
+        return ShapePrior(self.mean, np.linalg.cholesky(precision).T)
+
 
 @dataclass(frozen=True)
 class LensPrior:

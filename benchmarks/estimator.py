@@ -1,0 +1,230 @@
+"""How near the default estimator comes to the true shape of heads that its own model cannot represent exactly.
+
+    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 72] [--json estimator.json]
+    (or name the file in $GEN3DFACE_ICT_HEADS)
+
+Random ICT-FaceKit Light heads (another topology, another population) are drawn with the skins of the OpenPeople
+portraits P001-P007, random light, distance 0.5-2.5 m and yaw to 35 degrees, and go from pixels through the whole
+estimator. Errors are in millimetres, median / mean over all points of all heads of a yaw bin:
+
+- vertex: distance between corresponding points of the face (see correspondence.py) after rigid alignment, and after
+  similarity alignment, since a single photo does not tell a head's size;
+- NoW: the NoW challenge's scan-to-mesh distance (see now_protocol.py), non-metrical and metrical.
+
+In brackets: how much lower the mean is than OpenHead's mean head's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from alignment import align
+from correspondence import Correspondence, outer_faces, register
+from ict_heads import FACE, load_ict
+from ict_pictures import SIZE, Sitter, draw_sitter, portrait_skin
+from now_protocol import crop, scan_to_mesh
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gen3dface.assets import fetch
+from gen3dface.errors import NoFaceError
+from gen3dface.estimators.default import fit_portrait, regressed_prior
+from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.estimators.priors import ShapePrior
+from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.photo.portrait import Portrait, load_portrait
+
+Array = NDArray[np.float64]
+BINS = ((0, 12), (12, 24), (24, 35))
+SKINS = tuple(f"P{i:03d}" for i in range(1, 8))
+MEASURES = ("vertex, rigid", "vertex, similarity", "NoW, non-metrical", "NoW, metrical")
+MEAN = "OpenHead mean"
+NOW_STEP = 3  # every third scan point counts
+DIRECT_WEIGHT = 3e-5  # square metres; pull toward the mean in the direct fit
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Both models and what ties them together."""
+
+    ict: HeadModel
+    model: HeadModel
+    pairs: Correspondence
+    landmarks: LandmarkModel
+
+    def vertices(self, identity: Array) -> Array:
+        """[V, 3] of OpenHead."""
+        basis = self.model.identity_basis.numpy().astype(np.float64)
+        return self.model.template.numpy() + np.tensordot(identity, basis, 1)
+
+    def mesh_landmarks(self, vertices: Array) -> Array:
+        corners = self.model.faces.numpy()[self.model.landmark_faces.numpy()]
+        return (vertices[corners] * self.model.landmark_barycentric.numpy()[..., None]).sum(1)
+
+
+def main() -> None:
+    arguments = _arguments()
+    bench = _prepare(arguments.ict)
+    skins = _skins(bench.ict)
+    errors: dict[str, dict[str, dict[str, list[Array]]]] = {}
+    missed = 0
+    for seed in tqdm(range(arguments.heads), unit="head"):
+        name, span = _bin(seed)
+        sitter = draw_sitter(bench.ict, skins, span, arguments.first_seed + seed, arguments.expression)
+        try:
+            portrait = load_portrait(sitter.image)
+        except NoFaceError:
+            missed += 1
+            continue
+        for row, measured in measure(bench, sitter, portrait).items():
+            for measure_name, values in measured.items():
+                errors.setdefault(row, {}).setdefault(measure_name, {}).setdefault(name, []).append(values)
+    summary = {row: {m: _summarise(bins) for m, bins in by.items()} for row, by in errors.items()}
+    report = {"setting": _setting(arguments, bench, missed), "errors": summary}
+    sys.stdout.write(markdown(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1))
+
+
+def measure(bench: Bench, sitter: Sitter, portrait: Portrait) -> dict[str, dict[str, Array]]:
+    """Every row's errors (mm) of one head, by measure."""
+    regressed = regressed_prior(portrait, bench.model)
+    population = ShapePrior.standard(bench.model.identity_size)
+
+    def fit(prior: ShapePrior) -> Array:
+        return fit_portrait(portrait, bench.model, bench.landmarks, prior).state.identity
+
+    identities = {
+        MEAN: np.zeros(bench.model.identity_size),
+        "regression only": regressed.mean,
+        "landmark fit only": fit(population),
+        "estimator (both)": fit(regressed),
+        "best of OpenHead (3D fit)": direct_fit(bench, sitter),
+    }
+    rows = {name: _errors_of(bench, sitter, bench.vertices(z)) for name, z in identities.items()}
+    truth, mean = _face(bench, sitter.vertices), _face(bench, bench.ict.template.numpy().astype(np.float64))
+    rows["ICT mean"] = {m: _aligned(mean, truth, m == MEASURES[1]) for m in MEASURES[:2]}
+    return rows
+
+
+def direct_fit(bench: Bench, sitter: Sitter) -> Array:
+    """The identity nearest to the true shape: alignment and ridge regression on all corresponding points, by turns."""
+    faces = bench.model.faces.numpy()
+    mean = bench.pairs.gather(bench.model.template.numpy().astype(np.float64), faces)
+    basis = np.stack(
+        [bench.pairs.gather(b, faces).ravel() for b in bench.model.identity_basis.numpy().astype(np.float64)]
+    )
+    gram = basis @ basis.T + DIRECT_WEIGHT * np.eye(len(basis))
+    identity, truth = np.zeros(len(basis)), _face(bench, sitter.vertices)
+    for _ in range(15):
+        target = align(truth, mean + (identity @ basis).reshape(-1, 3))(truth)
+        identity = np.linalg.solve(gram, basis @ (target - mean).ravel())
+    return identity
+
+
+def _errors_of(bench: Bench, sitter: Sitter, vertices: Array) -> dict[str, Array]:
+    faces = bench.model.faces.numpy()
+    estimated, truth = bench.pairs.gather(vertices, faces), _face(bench, sitter.vertices)
+    scan = truth[crop(truth, sitter.landmarks)][::NOW_STEP]
+    skin, landmarks = faces[outer_faces(bench.model)], bench.mesh_landmarks(vertices)
+
+    def now(metrical: bool) -> Array:
+        return 1000 * scan_to_mesh(scan, sitter.landmarks, vertices, skin, landmarks, metrical)
+
+    values = (_aligned(estimated, truth, False), _aligned(estimated, truth, True), now(False), now(True))
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def _aligned(points: Array, truth: Array, with_scale: bool) -> Array:
+    return 1000 * np.linalg.norm(align(points, truth, with_scale)(points) - truth, axis=-1)
+
+
+def _face(bench: Bench, vertices: Array) -> Array:
+    return vertices[bench.pairs.vertices]
+
+
+def _prepare(path: Path) -> Bench:
+    ict, model = load_ict(path), load_head_model()
+    return Bench(ict, model, register(ict, model, np.arange(*FACE)), LandmarkModel.from_head(model))
+
+
+def _skins(ict: HeadModel) -> list[Array]:
+    with zipfile.ZipFile(fetch("openpeople")) as archive:
+        names = [f"openpeople/data/curated/{person}/assets/studio_portrait.jpg" for person in SKINS]
+        portraits = [load_portrait(archive.read(name)) for name in names]
+    return [portrait_skin(portrait, ict) for portrait in portraits]
+
+
+def _bin(seed: int) -> tuple[str, tuple[float, float]]:
+    low, high = BINS[seed % len(BINS)]
+    return f"{low}-{high}", (low, high)
+
+
+def _summarise(bins: dict[str, list[Array]]) -> dict[str, dict[str, float]]:
+    pooled = {name: np.concatenate(values) for name, values in bins.items()}
+    return {name: {"median": float(np.median(v)), "mean": float(v.mean())} for name, v in pooled.items()}
+
+
+def markdown(report: dict) -> str:
+    """The tables, one a measure."""
+    setting, errors = report["setting"], report["errors"]
+    lines = [", ".join(f"{key} {value}" for key, value in setting.items()), ""]
+    cell: Callable[[dict, dict], str] = lambda e, m: (  # noqa: E731
+        f"{e['median']:.2f} / {e['mean']:.2f} ({100 * (1 - e['mean'] / m['mean']):+.0f} %)"
+    )
+    for measure_name in MEASURES:
+        bins = list(errors[MEAN][measure_name])
+        lines += [f"| {measure_name} | " + " | ".join(f"yaw {b}" for b in bins) + " |", "|---" * (len(bins) + 1) + "|"]
+        for row, by_measure in errors.items():
+            if measure_name in by_measure:
+                cells = [cell(by_measure[measure_name][b], errors[MEAN][measure_name][b]) for b in bins]
+                lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def _setting(arguments: argparse.Namespace, bench: Bench, missed: int) -> dict[str, object]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "heads": arguments.heads,
+        "faces not found": missed,
+        "first seed": arguments.first_seed,
+        "expression": arguments.expression,
+        "picture": f"{SIZE} px",
+        "compared points": len(bench.pairs.vertices),
+        "registration gap (mm)": round(bench.pairs.gap * 1000, 2),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "Python": platform.python_version(),
+        "commit": commit.stdout.strip() or "unknown",
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ict", type=Path, nargs="?", default=os.environ.get("GEN3DFACE_ICT_HEADS"))
+    parser.add_argument("--heads", type=int, default=72)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--expression", type=float, default=0.0, help="largest weight of the sitters' expressions")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.ict is None or not Path(arguments.ict).is_file():
+        parser.error(
+            f"the ICT heads ({arguments.ict or 'no file named'}) are not there: give the path of "
+            "ict_facekit_light.npz, made from ICT-FaceKit Light, or set $GEN3DFACE_ICT_HEADS"
+        )
+    arguments.ict = Path(arguments.ict)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How the bundled regressor is trained: random pictures of OpenHead, detected landmarks, ridge regression."""
