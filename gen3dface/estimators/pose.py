@@ -27,6 +27,8 @@ def weak_perspective_pose(points: Array, pixels: Array, weights: Array) -> tuple
     if rank < 4 or not np.isfinite(linear).all():
         raise EstimationError("The landmarks lie in one plane or are not numbers; no pose follows from them.")
     left, scales, right = np.linalg.svd(linear, full_matrices=False)
+    if scales[1] * np.ptp(points, 0).max() < 1:
+        raise EstimationError("The landmarks fall on one spot or line of the picture; no pose follows from them.")
     rows = left @ right
     return np.vstack([rows, np.cross(rows[0], rows[1])]), float(scales.mean()), solution[3]
 
