@@ -27,9 +27,8 @@ _BARELY = 0.1  # weight under which the photo says nothing of a vertex's part
 _EDGE_SHARPNESS = 6  # power that turns shares of parts into an edge between them
 _BESIDE = 0.015  # metres outside the neck where hanging hair is looked for
 _PULL = 1e-2  # how strongly a made-up colour is drawn to its part's median
-_ENOUGH = 0.3  # share of a region's seen part from which its unseen part is taken to be the same
-# region, what its unseen part is if enough of the seen one is, and else (0 hair, 1 clothes, 2 skin)
-_UNSEEN = (("scalp", 0, 2), ("shoulders", 1, 2), ("neck", 0, 2))
+_ENOUGH = 0.3  # share of hair in the seen scalp from which the unseen one is hair
+_COLLAR = 0.85  # quantile of the heights of seen clothes that is their upper edge
 _PARTS = ("eyes", "hair", "clothes", "skin")
 
 
@@ -88,12 +87,9 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
         torch.where(first, seen.weight, other.weight),
     )
     long_hair = _hair_beside_neck(one_hot[0], camera, surface, model)
-    for region, part, otherwise in _UNSEEN:
-        inside = _padded(model.regions[region], surface)
-        share = (colour[inside, part] * weight[inside]).sum() / weight[inside].sum().clamp(min=1e-6)
-        hangs = region == "neck" and long_hair
+    for inside, part in _guesses(colour, weight, surface, model, long_hair):
         guess = inside & (weight < _BARELY)
-        colour = torch.where(guess[:, None], torch.eye(3)[part if hangs or share > _ENOUGH else otherwise], colour)
+        colour = torch.where(guess[:, None], torch.eye(3)[part], colour)
         weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
@@ -101,6 +97,23 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
     shares = torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
     shares[len(model.template) :] = torch.eye(len(_PARTS))[_PARTS.index("hair")]
     return shares
+
+
+def _guesses(
+    colour: Tensor, weight: Tensor, surface: Surface, model: HeadModel, long_hair: bool
+) -> list[tuple[Tensor, int]]:
+    """What the unseen part of a region is taken to be: (mask [V], 0 hair, 1 clothes or 2 skin).
+
+    The scalp is what most of its seen part is; clothes reach as high behind as they are seen to before.
+    """
+    scalp, neck, shoulders = (_padded(model.regions[r], surface) for r in ("scalp", "neck", "shoulders"))
+    hairy = (colour[scalp, 0] * weight[scalp]).sum() > _ENOUGH * weight[scalp].sum()
+    height = surface.vertices[:, 1]
+    dressed = (neck | shoulders) & (colour[:, 1] > 0.5) & (weight > _BARELY)
+    collar = height[dressed].quantile(_COLLAR) if dressed.any() else height.min() - 1
+    body = neck | shoulders
+    nape = 0 if long_hair else 2
+    return [(scalp, 0 if hairy else 2), (body & (height <= collar), 1), (body & (height > collar), nape)]
 
 
 def _mirror(model: HeadModel, surface: Surface) -> Tensor:
