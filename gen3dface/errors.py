@@ -33,6 +33,10 @@ class HeadModelError(Gen3DFaceError):
     """A head model's file is missing, damaged or of the wrong kind."""
 
 
+class HeadError(Gen3DFaceError):
+    """A head has vertices that are not numbers, is of another scale, or lies elsewhere."""
+
+
 class CheckpointError(Gen3DFaceError):
     """A checkpoint is missing, damaged, unsafe or of the wrong shape."""
 
