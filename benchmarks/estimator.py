@@ -194,7 +194,8 @@ def markdown(report: dict) -> str:
 
 
 def _setting(arguments: argparse.Namespace, bench: Bench, missed: int) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False)
     return {
         "heads": arguments.heads,
         "faces not found": missed,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from gen3dface.errors import EstimationError
 from gen3dface.estimators import landmark_fit
-from gen3dface.estimators.landmark_fit import FitProblem, FitState, fit_landmarks, project, residuals
+from gen3dface.estimators.landmark_fit import FitProblem, fit_landmarks, project, residuals
 from gen3dface.estimators.landmark_model import LandmarkModel, gaze_rotation
 from gen3dface.estimators.priors import FitPriors, LensPrior, ShapePrior
 from gen3dface.heads import HeadModel, load_head_model
@@ -50,9 +52,7 @@ def test_gaze_turns_the_iris_as_the_skeleton_does(model: HeadModel, landmarks: L
 
 def test_derivatives_match_finite_differences(model: HeadModel, landmarks: LandmarkModel) -> None:
     state = draw(landmarks, model, 3, yaw=25, roll=10, expression={"jawOpen": 0.3}, gaze=(0.1, -0.05)).state
-    state = FitState(
-        *(state.rotation, state.translation, state.focal, state.identity), state.expression + 1e-3, state.gaze
-    )
+    state = replace(state, expression=state.expression + 1e-3)  # away from the bounds
     count = len(landmarks.index)
     nothing = np.zeros(landmarks.expression_size)
     standard = ShapePrior.standard(landmarks.identity_size)
@@ -109,6 +109,16 @@ def test_a_photo_of_twice_the_size_gives_the_same_head(model: HeadModel, landmar
     assert shape_error(landmarks, small, large) < 1e-3
     assert large.focal == pytest.approx(2 * small.focal, rel=1e-4)
     assert np.allclose(large.translation, small.translation, atol=1e-5)
+
+
+def test_a_shifted_photo_moves_the_pose_alone(model: HeadModel, landmarks: LandmarkModel) -> None:
+    scene = draw(landmarks, model, 10, yaw=15)
+    shift = np.array([40.0, -25.0])
+    here, there = (fit_landmarks(landmarks, scene.pixels + s, EXACT) for s in (np.zeros(2), shift))
+    assert shape_error(landmarks, here.state, there.state) < 0.2
+    assert turned_by(here.state, there.state) < 1.5
+    moved = project(landmarks, there.state) - project(landmarks, here.state)
+    assert np.abs(moved - shift).max() < 0.01 * here.interocular
 
 
 def test_a_settled_size_stays(model: HeadModel, landmarks: LandmarkModel) -> None:

@@ -1,0 +1,58 @@
+"""The whole estimator on scikit-image's astronaut: a smiling face, seen almost from the front."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from gen3dface.errors import EstimationError
+from gen3dface.estimators.default import estimate_bald
+from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.photo import Portrait, load_portrait
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Portrait:
+    return load_portrait(astronaut())
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return load_head_model()
+
+
+def test_it_fits_the_astronaut(portrait: Portrait, model: HeadModel) -> None:
+    fit = estimate_bald(portrait, model)
+    weights = dict(zip(model.expression_names, fit.expression.tolist(), strict=True))
+    assert fit.median_residual < 0.015
+    assert fit.confidence > 0.9
+    assert min(weights["mouthSmileLeft"], weights["mouthSmileRight"]) > 0.4
+    assert max(weights["eyeBlinkLeft"], weights["eyeBlinkRight"]) < 0.3
+    assert fit.identity.square().mean().sqrt() < 0.8  # nobody is a caricature
+    assert fit.identity.abs().max() < 3
+    assert fit.camera.azimuths.abs().item() < 10
+    assert 0.5 < fit.camera.centers.norm().item() < 4
+    assert (fit.visibility[model.regions["face"]] > 0).float().mean() > 0.5
+    assert (fit.visibility[model.regions["tongue"]] > 0).float().mean() < 0.2  # behind the teeth
+
+
+def test_a_picture_turned_on_its_side_gives_the_same_head(portrait: Portrait, model: HeadModel) -> None:
+    turned = load_portrait(np.ascontiguousarray(np.rot90(astronaut())))
+    one, two = estimate_bald(portrait, model), estimate_bald(turned, model)
+    apart = (one.neutral_mesh(model).vertices - two.neutral_mesh(model).vertices)[model.regions["face"]]
+    assert 1000 * apart.norm(dim=-1).mean() < 1.5
+    assert two.median_residual < 0.02
+
+
+def test_a_known_focal_length_is_kept(portrait: Portrait, model: HeadModel) -> None:
+    fit = estimate_bald(portrait, model, focal=2500.0)
+    assert fit.camera.intrinsics[0, 0, 0].item() == pytest.approx(2500, rel=0.05)
+
+
+def test_scrambled_landmarks_are_refused(portrait: Portrait, model: HeadModel) -> None:
+    scrambled = np.random.default_rng(0).permutation(portrait.landmarks)
+    with pytest.raises(EstimationError):
+        estimate_bald(replace(portrait, landmarks=scrambled), model)
