@@ -1,1 +1,1 @@
-"""Public checkpoints to this package's, and back."""
+"""Weights of the public peers, by name and shape, and the proof that the modules are the same."""
