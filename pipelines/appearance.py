@@ -14,11 +14,12 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadModel
+from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.photo import Portrait
 from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.hair_detail import hair_detail
-from gen3dface.raster import Fragments, rasterize_uv
-from gen3dface.render import Surface, sample_image
+from gen3dface.raster import Fragments, rasterize, rasterize_uv
+from gen3dface.render import Surface, box_max, sample_image
 from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters, observe, texels_to_vertices
 
 _HAIR, _CLOTHES = 1, 4  # in Portrait.parts
@@ -29,7 +30,9 @@ _BESIDE = 0.015  # metres outside the neck where hanging hair is looked for
 _PULL = 1e-2  # how strongly a made-up colour is drawn to its part's median
 _ENOUGH = 0.3  # share of hair in the seen scalp from which the unseen one is hair
 _COLLAR = 0.85  # quantile of the heights of seen clothes that is their upper edge
-_PARTS = ("eyes", "hair", "clothes", "skin")
+_LID = 0.0012  # metres beside lids and lips in which eyes and teeth are not trusted
+_REFERENCE_SKIN = 0.62  # mean brightness of skin in the light that `inner_colours` are given for
+_PARTS = ("inner", "hair", "clothes", "skin")
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ def photo_texture(
     alpha = trusted_matte(portrait)
     seen = _observe_texels(image, alpha, camera, surface, texels, None)
     mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
+    seen, mirrored = _without_lids(seen, mirrored, camera, surface, texels, _padded(inner_parts(model), surface))
     mirrored = _match_brightness(seen, mirrored, texels, surface)
     known, sure = _merge(seen, mirrored)
     parts = vertex_parts(portrait, camera, surface, model)
-    smooth = _complete(known, sure, texels, surface, parts)
+    smooth = _complete(known, sure, texels, surface, parts, model)
     points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
     hair = texels.interpolate(parts, surface.faces)[texels.mask][:, 1, None] ** 2
     smooth = smooth * (1 - hair + hair * hair_detail(portrait, camera, points))
@@ -71,7 +75,7 @@ def photo_texture(
 
 
 def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> Tensor:
-    """How much each vertex belongs to ("eyes", "hair", "clothes", "skin"): [V, 4], rows sum to 1.
+    """How much each vertex belongs to ("inner", "hair", "clothes", "skin"): [V, 4], rows sum to 1.
 
     Seen vertices ask the photo; unseen ones their mirror image, then what the rest of their region shows, then their
     neighbours.
@@ -93,8 +97,8 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
         weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
-    eyes = _padded(model.regions["left_eye"] | model.regions["right_eye"], surface).float()[:, None]
-    shares = torch.cat([eyes, (1 - eyes) * spread / spread.sum(1, keepdim=True)], 1)
+    inner = _padded(inner_parts(model), surface).float()[:, None]
+    shares = torch.cat([inner, (1 - inner) * spread / spread.sum(1, keepdim=True)], 1)
     shares[len(model.template) :] = torch.eye(len(_PARTS))[_PARTS.index("hair")]
     return shares
 
@@ -121,9 +125,9 @@ def _mirror(model: HeadModel, surface: Surface) -> Tensor:
     return torch.cat([model.mirror, torch.arange(len(model.template), len(surface.vertices))])
 
 
-def _padded(region: Tensor, surface: Surface) -> Tensor:
-    """A region of the head as a mask over the surface, hanging hair left out."""
-    return torch.cat([region, region.new_zeros(len(surface.vertices) - len(region))])
+def _padded(values: Tensor, surface: Surface) -> Tensor:
+    """The head's values [V, ...] over the whole surface, 0 on hanging hair."""
+    return torch.cat([values, values.new_zeros(len(surface.vertices) - len(values), *values.shape[1:])])
 
 
 def _hair_beside_neck(hair: Tensor, camera: Cameras, surface: Surface, model: HeadModel) -> bool:
@@ -147,6 +151,25 @@ def _observe_texels(
     return observe(image, alpha, camera, surface, points, directions)
 
 
+def _without_lids(
+    seen: Observation, mirrored: Observation, camera: Cameras, surface: Surface, texels: Fragments, inner: Tensor
+) -> tuple[Observation, Observation]:
+    """Eyes and teeth only where the photo shows them clear of lids and lips, and never mirrored (eyes look one way)."""
+    scale = min(1.0, 1024 / max(camera.height, camera.width))
+    small = camera.resized(max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
+    shown = rasterize(surface.vertices, surface.faces, small, cull_back=True)
+    open_ = shown.interpolate(inner.float()[:, None], surface.faces)[..., 0] > 0.99
+    per_metre = (small.intrinsics[0, 0, 0] / camera.centers[0].norm()).item()
+    window = 1 - box_max((~open_).float(), max(1, round(_LID * per_metre)))
+    points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
+    clear = sample_image(window[None], small.project(points)[0][0])[:, 0]
+    within = texels.interpolate(inner.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5
+    return (
+        Observation(seen.colour, torch.where(within, seen.weight * clear, seen.weight)),
+        Observation(mirrored.colour, torch.where(within, 0.0, mirrored.weight)),
+    )
+
+
 def _match_brightness(seen: Observation, mirrored: Observation, texels: Fragments, surface: Surface) -> Observation:
     """Scale the mirrored colours so that they meet the seen ones without a step: light is rarely symmetric."""
     both = torch.minimum(seen.weight, mirrored.weight)
@@ -168,16 +191,23 @@ def _merge(seen: Observation, mirrored: Observation) -> tuple[Tensor, Tensor]:
     return colour / sure.clamp(min=1e-6)[:, None], sure
 
 
-def _complete(known: Tensor, sure: Tensor, texels: Fragments, surface: Surface, parts: Tensor) -> Tensor:
+def _complete(
+    known: Tensor, sure: Tensor, texels: Fragments, surface: Surface, parts: Tensor, model: HeadModel
+) -> Tensor:
     """Smooth colours [P, 3] for every texel: each part's own colours run on over the whole surface, then are chosen."""
     values, confidence = texels_to_vertices(known, sure, texels, surface)
     laplacian = edge_laplacian(surface.faces, len(values))
     share = texels.interpolate(parts, surface.faces)[texels.mask] ** _EDGE_SHARPNESS
     share = share / share.sum(1, keepdim=True)
     out = torch.zeros_like(known)
-    for index in range(len(_PARTS)):
+    for index, name in enumerate(_PARTS):
         trust = confidence * (parts[:, index] > 0.5)
-        field = diffuse(values, trust, laplacian, _typical(values, trust, confidence), _PULL)
+        if name == "inner":
+            skin = _typical(values, confidence * (parts[:, _PARTS.index("skin")] > 0.5), confidence)
+            default = _padded(inner_colours(model, (skin.mean() / _REFERENCE_SKIN).clamp(0.4, 1.2).item()), surface)
+        else:
+            default = _typical(values, trust, confidence)
+        field = diffuse(values, trust, laplacian, default, _PULL if name != "inner" else 10 * _PULL)
         out += share[:, index, None] * texels.interpolate(field, surface.faces)[texels.mask]
     return out
 

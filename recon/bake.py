@@ -11,7 +11,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.raster import Fragments, rasterize_uv
 from gen3dface.render import Surface
-from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters, observe, texels_to_vertices
+from gen3dface.texture import fill_gutters, observe
 
 _SHARPNESS = 4  # power of the viewing weight: the squarest look wins, neighbours blend over a narrow seam
 _KNOWN = 0.02  # total weight below which a texel counts as unseen
@@ -35,13 +35,15 @@ class BakedTexture:
     confidence: Tensor  # [S, S] in 0..1, 0 where it was filled in
 
 
-def bake(surface: Surface, pictures: list[Picture], size: int = 1024) -> BakedTexture:
-    """Blend pictures into a texture; texels that none of them sees are filled smoothly from around.
+def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor | None = None) -> BakedTexture:
+    """Blend pictures into a texture.
 
     Args:
-        surface: in the pose and expression that the pictures show. size: texels a side.
+        surface: in the pose and expression that the pictures show.
+        base: [3, S, S] in 0..1, shown where no picture sees.
+        outer: [V] bool, vertices that the pictures may colour (default: all); the others keep the base.
     """
-    texels = rasterize_uv(surface.uvs, surface.uv_faces, size)
+    texels = rasterize_uv(surface.uvs, surface.uv_faces, base.shape[-1])
     points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
     normals = F.normalize(texels.interpolate(surface.normals(), surface.faces)[texels.mask], dim=-1)
     total = torch.zeros(len(points), 1)
@@ -54,18 +56,12 @@ def bake(surface: Surface, pictures: list[Picture], size: int = 1024) -> BakedTe
         total += weight
         best = torch.maximum(best, seen.weight)
     sure = (total[:, 0] / _KNOWN).clamp(0, 1)
-    known = Observation(summed / total.clamp(min=1e-9), sure)
-    return BakedTexture(_assemble(known, texels, surface), _scatter(best * sure, texels))
-
-
-def _assemble(known: Observation, texels: Fragments, surface: Surface) -> Tensor:
-    """Known texels as they are, the others from a smooth fill over the mesh; charts grown into the gutters."""
-    values, confidence = texels_to_vertices(known.colour, known.weight, texels, surface)
-    typical = values[confidence > 0.5].median(0).values if (confidence > 0.5).any() else torch.full((3,), 0.5)
-    smooth = diffuse(values, confidence, edge_laplacian(surface.faces, len(values)), typical)
-    fill = texels.interpolate(smooth, surface.faces)[texels.mask]
-    colour = known.colour * known.weight[:, None] + fill * (1 - known.weight[:, None])
-    return fill_gutters(_scatter(colour, texels).permute(2, 0, 1), texels.mask).clamp(0, 1)
+    if outer is not None:
+        sure = sure * (texels.interpolate(outer.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5)
+    mean = summed / total.clamp(min=1e-9)
+    colour = mean * sure[:, None] + base[:, texels.mask].T * (1 - sure[:, None])
+    texture = fill_gutters(_scatter(colour, texels).permute(2, 0, 1), texels.mask).clamp(0, 1)
+    return BakedTexture(texture, _scatter(best * sure, texels))
 
 
 def _scatter(values: Tensor, texels: Fragments) -> Tensor:

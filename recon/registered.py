@@ -11,8 +11,10 @@ from torch import Tensor
 
 from gen3dface.estimators import HeadFit
 from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads.anatomy import inner_parts
 from gen3dface.photo import Portrait
 from gen3dface.photo.trust import trusted_matte
+from gen3dface.pipelines.appearance import photo_texture
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.bake import BakedTexture, Picture, bake
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
@@ -39,7 +41,10 @@ def reconstruct(
         model: the head model that `fit` belongs to (default: OpenHead). texture_size: texels a side.
     """
     model = model or load_head_model()
-    baked = bake(fit.surface(model), [_photo_picture(portrait, fit), *_view_pictures(views)], texture_size)
+    surface = fit.surface(model)
+    base = photo_texture(portrait, fit.camera, surface, model, texture_size).colour
+    outer = F.pad(~inner_parts(model), (0, len(surface.vertices) - len(model.template)), value=True)
+    baked = bake(surface, [_photo_picture(portrait, fit), *_view_pictures(views)], base, outer)
     return assemble(fit, model, baked)
 
 

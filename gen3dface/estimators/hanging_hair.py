@@ -42,7 +42,8 @@ class HangingHair:
 
     vertices: Tensor  # [H, 3] metres
     faces: Tensor  # [G, 3] int64, counter-clockwise from outside
-    uvs: Tensor  # [H, 2] in 0..1, a chart of its own: front on the left half, back on the right
+    uvs: Tensor  # [T, 2] in 0..1, charts of its own: front on the left half, back on the right
+    uv_faces: Tensor  # [G, 3] int64; the rim between the layers takes the front's colours
 
     def added_to(self, head: Surface) -> Surface:
         """One surface of both; the hair's chart takes the lowest strip of the texture, the head's the rest."""
@@ -53,7 +54,7 @@ class HangingHair:
             torch.cat([head.vertices, self.vertices]),
             torch.cat([head.faces, self.faces + count]),
             torch.cat([head.uvs * scale + scale.new_tensor([0, _STRIP]), chart]),
-            torch.cat([head.uv_faces, self.faces + len(head.uvs)]),
+            torch.cat([head.uv_faces, self.uv_faces + len(head.uvs)]),
         )
 
 
@@ -189,18 +190,27 @@ def _solid(region: Mask, front: Floats, back: Floats, grid: _Grid) -> HangingHai
     corners = [index[:-1, :-1][quads], index[1:, :-1][quads], index[1:, 1:][quads], index[:-1, 1:][quads]]
     a, b, c, d = corners  # upper left (toward the subject's right), lower left, lower right, upper right
     facing = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
-    faces = np.concatenate([facing, facing[:, ::-1] + region.size, _rim(facing, region.size)])
+    rim = _rim(facing, region.size)
+    layers = np.concatenate([facing, facing[:, ::-1] + region.size])
+    faces, uv_faces = np.concatenate([layers, rim]), np.concatenate([layers, rim % region.size])
     width, height = 2 * _HALF_WIDTH, grid.y[0, 0] - grid.y[-1, 0]
     u, v = (grid.x + _HALF_WIDTH) / width, (grid.y - grid.y[-1, 0]) / height
     vertices = np.concatenate([np.stack([grid.x, grid.y, z], -1).reshape(-1, 3) for z in (front, back)])
     vertices = _without_steps(vertices, _open_edges(facing), region.size)
     uvs = np.concatenate([np.stack([0.01 + 0.48 * u + shift, v], -1).reshape(-1, 2) for shift in (0.0, 0.5)])
-    used, compact = np.unique(faces, return_inverse=True)
+    (vertices, faces), (uvs, uv_faces) = _compact(vertices, faces), _compact(uvs, uv_faces)
     return HangingHair(
-        torch.from_numpy(vertices[used]).float(),
-        torch.from_numpy(compact.reshape(faces.shape)),
-        torch.from_numpy(uvs[used]).float(),
+        torch.from_numpy(vertices).float(),
+        torch.from_numpy(faces),
+        torch.from_numpy(uvs).float(),
+        torch.from_numpy(uv_faces),
     )
+
+
+def _compact(values: Floats, indices: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Only the rows that are used, and the indices into them."""
+    used, renumbered = np.unique(indices, return_inverse=True)
+    return values[used], renumbered.reshape(indices.shape)
 
 
 def _open_edges(facing: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,9 +19,9 @@ from gen3dface.render import Surface
 if TYPE_CHECKING:
     from gen3dface.heads import HeadMesh, HeadModel
 
-_FORMAT = "gen3dface.head_fit.3"
+_FORMAT = "gen3dface.head_fit.4"
 _TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
-_HAIR = ("vertices", "faces", "uvs")
+_HAIR = ("vertices", "faces", "uvs", "uv_faces")
 _BYTES_LIMIT = 64 << 20
 
 
@@ -76,9 +76,9 @@ class HeadFit:
         return surface if self.hair is None else self.hair.added_to(surface)
 
     def neutral_mesh(self, model: HeadModel) -> HeadMesh:
-        """The same person and hair without expression and with the joints at rest."""
+        """The same person and hair without expression, looking where the photo's eyes look."""
         self.check_model(model)
-        return self._dressed(model.mesh(self.identity))
+        return self._dressed(model.mesh(self.identity, None, self.rotations))
 
     def _dressed(self, mesh: HeadMesh) -> HeadMesh:
         return replace(mesh, vertices=mesh.vertices + self.offsets)

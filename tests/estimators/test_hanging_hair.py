@@ -10,7 +10,7 @@ import trimesh
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.hanging_hair import HangingHair, hanging_hair
 from gen3dface.photo import Portrait
-from gen3dface.raster import rasterize
+from gen3dface.raster import rasterize, rasterize_uv
 from tests.synthetic_head import SyntheticHead, synthetic_head
 
 
@@ -89,3 +89,15 @@ def test_a_fit_keeps_its_hair_through_a_file_and_into_the_surface(tmp_path: Path
     assert surface.uvs.max() <= 1
     # charts do not overlap: the hair lies below every texel of the head
     assert surface.uvs[len(head.surface.uvs) :, 1].max() < surface.uvs[: len(head.surface.uvs), 1].min()
+
+
+def test_the_hairs_charts_do_not_overlap_and_no_triangle_spans_them() -> None:
+    _, _, hair = _made((-1.0, 1.0))
+    assert hair is not None
+    corners = hair.uvs[hair.uv_faces]
+    edges = torch.cat([corners[:, 0] - corners[:, 1], corners[:, 1] - corners[:, 2], corners[:, 2] - corners[:, 0]])
+    assert edges.norm(dim=-1).max() < 0.08
+    a, b = (corners[:, 1] - corners[:, 0]), (corners[:, 2] - corners[:, 0])
+    area = 0.5 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs().sum()
+    covered = rasterize_uv(hair.uvs, hair.uv_faces, 1024).mask.float().mean()
+    assert abs(area - covered) < 0.02 * covered

@@ -20,7 +20,7 @@ def test_sixteen_true_views_bake_to_the_true_texture() -> None:
     head = synthetic_head(0.0)
     views = _true_views(head)
     pictures = [Picture(i, m[0], c) for i, m, c in zip(views.images, views.masks, views.cameras, strict=True)]
-    baked = bake(head.surface, pictures, size=512)
+    baked = bake(head.surface, pictures, torch.zeros(3, 512, 512))
     outer = head.model.regions["face"] | head.model.regions["scalp"]
     texels = rasterize_uv(head.surface.uvs, head.surface.uv_faces, 512)
     inside = texels.interpolate(outer.float()[:, None], head.surface.faces)[..., 0] > 0.99
@@ -30,14 +30,19 @@ def test_sixteen_true_views_bake_to_the_true_texture() -> None:
     assert error.mean() < 0.03
 
 
-def test_unseen_texels_are_filled_not_left_black() -> None:
+def test_unseen_and_inner_texels_keep_the_base() -> None:
     head = synthetic_head(0.0)
     views = _true_views(head, 128)
-    baked = bake(head.surface, [Picture(views.images[0], views.masks[0, 0], views.cameras[0])], size=256)
+    base = torch.full((3, 256, 256), 0.125)
+    eyes = head.model.regions["left_eye"] | head.model.regions["right_eye"]
+    picture = Picture(views.images[0], views.masks[0, 0], views.cameras[0])
+    baked = bake(head.surface, [picture], base, ~eyes)
     texels = rasterize_uv(head.surface.uvs, head.surface.uv_faces, 256)
     unseen = texels.mask & (baked.confidence == 0)
     assert unseen.any()
-    assert baked.colour[:, unseen].min() > 0.2  # the pattern lies in 0.3..0.8
+    assert (baked.colour[:, unseen] == 0.125).all()
+    on_eye = texels.interpolate(eyes.float()[:, None], head.surface.faces)[..., 0] > 0.99
+    assert (baked.colour[:, on_eye] == 0.125).all()
 
 
 def test_the_head_looks_like_its_photo_and_its_views() -> None:
