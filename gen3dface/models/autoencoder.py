@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
@@ -23,6 +24,8 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, channels: int = 4, factor: int = 4, scaling_factor: float = 1.0) -> None:
         super().__init__()
+        # diffusers knows a model's device, dtype and file by its tensors: there must be one
+        self.register_buffer("origin", torch.zeros(()))
 
     @property
     def latent_channels(self) -> int:
