@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,36 +20,61 @@ from gen3dface.estimators import HeadFit
 logger = logging.getLogger(__name__)
 
 
+OutputType = Literal["pil", "pt", "np", "latent"]
+
+
 @dataclass(frozen=True)
 class MultiViewOutput:
     """N views of one head.
 
     Args:
-        images: [N, 3, H, W] in 0..1, over white. masks: [N, 1, H, W] coverage in 0..1.
+        images: over white. Tensor [N, 3, H, W] in 0..1 ("pt"), a list of N pictures ("pil"), an array [N, H, W, 3] in
+            0..1 ("np"), or the latents ("latent"); `tensor` gives the first from any of the first three.
+        masks: [N, 1, H, W] coverage in 0..1; the mesh's silhouettes where there are latents alone.
         cameras: of the views, H x W. head: the estimated head they belong to, if any.
+        latents: [N, C, h, w] scaled, if a diffusion model made the views.
     """
 
-    images: Tensor
+    images: Any
     masks: Tensor
     cameras: Cameras
     head: HeadFit | None = None
+    latents: Tensor | None = None
 
     def __post_init__(self) -> None:
         n, height, width = len(self.cameras), self.cameras.height, self.cameras.width
-        if self.images.shape != (n, 3, height, width) or self.masks.shape != (n, 1, height, width):
+        images = _shape(self.images)
+        fits = len(self.images) == n if self._is_latent() else images == (n, 3, height, width)
+        if not fits or self.masks.shape != (n, 1, height, width):
             raise CameraError(
-                f"{n} cameras of {height} x {width} px do not fit images {tuple(self.images.shape)} and masks "
-                f"{tuple(self.masks.shape)}."
+                f"{n} cameras of {height} x {width} px do not fit images {images} and masks {tuple(self.masks.shape)}."
             )
 
     def __len__(self) -> int:
         return len(self.cameras)
 
+    def tensor(self) -> Tensor:
+        """The views as a tensor [N, 3, H, W] in 0..1, whatever `images` holds. Raises `OutputError` for latents."""
+        if self._is_latent():
+            raise OutputError("These views are latents; decode them, or ask the pipeline for another output_type.")
+        if isinstance(self.images, Tensor):
+            return self.images
+        if isinstance(self.images, np.ndarray):
+            return torch.from_numpy(self.images).permute(0, 3, 1, 2)
+        pixels = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) / 255 for image in self.images])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """(images, masks, cameras, head, latents)."""
+        return self.images, self.masks, self.cameras, self.head, self.latents
+
     def pil(self, alpha: bool = False) -> list[Image.Image]:
         """The views as PIL images: over white, or with their masks as alpha (`alpha=True`)."""
-        pixels = (torch.cat([self.images, self.masks], 1) if alpha else self.images).mul(255).round()
-        arrays = pixels.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return [Image.fromarray(a) for a in arrays]
+        images = self.tensor()
+        return to_pil(torch.cat([images, self.masks.to(images)], 1) if alpha else images)
+
+    def _is_latent(self) -> bool:
+        return self.latents is not None and self.images is self.latents
 
     def save(self, folder: str | Path) -> None:
         """Write `views/`, `masks/`, `cameras.json`, `transforms.json` and the head as `head.safetensors`."""
@@ -85,6 +111,29 @@ class MultiViewOutput:
     def _mask_images(self) -> list[Image.Image]:
         arrays = self.masks[:, 0].mul(255).round().to(torch.uint8).cpu().numpy()
         return [Image.fromarray(a) for a in arrays]
+
+
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Pictures [N, 3 or 4, H, W] in 0..1, rounded to 8 bits."""
+    arrays = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(a) for a in arrays]
+
+
+def as_output_type(images: Tensor, output_type: OutputType) -> Any:
+    """Pictures [N, 3, H, W] in 0..1 as `MultiViewOutput.images` of a type."""
+    if output_type == "pil":
+        return to_pil(images)
+    return images.permute(0, 2, 3, 1).cpu().numpy() if output_type == "np" else images
+
+
+def _shape(images: Any) -> tuple[int, ...]:
+    """[N, 3, H, W] of pictures in any form."""
+    if isinstance(images, Tensor):
+        return tuple(images.shape)
+    if isinstance(images, np.ndarray):
+        return tuple(images.transpose(0, 3, 1, 2).shape)
+    sizes = {(len(image.getbands()), image.height, image.width) for image in images}
+    return (len(images), *sizes.pop()) if len(sizes) == 1 else (len(images),)
 
 
 def _read(path: Path, mode: str) -> Tensor:

@@ -1,0 +1,317 @@
+"""`Gen3DFacePipeline`: one photo to consistent views from all around, by multi-view diffusion.
+
+Read it in diffusers' order: check inputs, encode, timesteps, latents, geometry, denoise, decode.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import ConfigError
+from gen3dface.estimators import HeadFit
+from gen3dface.heads import HeadModel
+from gen3dface.models.conditioner import VolumeConditioner
+from gen3dface.models.multiview_unet import MultiViewUNet
+from gen3dface.models.token_projection import ViewTokenProjection
+from gen3dface.pipelines import checks, codec
+from gen3dface.pipelines.conditions import build_scene, module_dtype
+from gen3dface.pipelines.output import MultiViewOutput, as_output_type
+from gen3dface.pipelines.scene import Scene, silhouettes
+from gen3dface.pipelines.subjects import PhotoInput, Subject, load_subjects
+
+if TYPE_CHECKING:
+    from gen3dface.models.build import Models
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+class Gen3DFacePipeline(DiffusionPipeline):
+    """Views of the head in a photo from all around.
+
+    Args:
+        vae: autoencoder of the views (`AutoencoderKL`, `AutoencoderTiny` or another of their interface), RGB or RGBA.
+        unet: the denoiser. conditioner: makes the volumes it looks into; None for a UNet without volumes.
+        scheduler: any of DDIM, DPM-Solver++, UniPC, Euler and their kin.
+        image_encoder: `CLIPVisionModelWithProjection`, or a `PhotoEncoder`, whose features also enter the volume where
+            the conditioner takes the photo's; None: tokens are zero.
+        token_projection: joins tokens and views (SyncDreamer); None in the paper's reading.
+        image_size: pixels of a view's side.
+        view_convention: of the view embedding, see `gen3dface.models.embeddings`.
+        posterior: how the photo is encoded; zero123 takes the `mode`, SyncDreamer and Morphable Diffusion `sample`.
+            The paper does not say; the mode makes the call depend on its noise alone.
+        crop_side: metres around the head's centre that the photo is cropped to.
+        shells: metres outside the mesh at which the photo is projected, for a UNet with `condition_channels`.
+        vertex_features: what the mesh branch is told of each vertex, see `scene.VERTEX_FEATURES`; none in the paper.
+        frustum_photo: the input frame looks into the volume too; the paper does not say, by default it does not.
+        trained_range: (lowest, highest) of the training's cameras: `azimuth`, `elevation` in degrees, `distance` in
+            metres. Outside it a call warns.
+    """
+
+    model_cpu_offload_seq = "image_encoder->token_projection->conditioner->unet->vae"
+    _optional_components = ["conditioner", "image_encoder", "token_projection"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents", "prediction"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vae: Any,
+        unet: MultiViewUNet,
+        scheduler: Any,
+        conditioner: VolumeConditioner | None = None,
+        image_encoder: Any = None,
+        token_projection: ViewTokenProjection | None = None,
+        image_size: int = 256,
+        view_convention: str = "relative",
+        posterior: str = "mode",
+        crop_side: float = 0.4,
+        shells: Sequence[float] = (0.0,),
+        vertex_features: Sequence[str] = (),
+        frustum_photo: bool = False,
+        trained_range: dict[str, Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            unet=unet,
+            scheduler=scheduler,
+            conditioner=conditioner,
+            image_encoder=image_encoder,
+            token_projection=token_projection,
+        )
+        self.register_to_config(
+            image_size=image_size,
+            view_convention=view_convention,
+            posterior=posterior,
+            crop_side=crop_side,
+            shells=list(shells),
+            vertex_features=list(vertex_features),
+            frustum_photo=frustum_photo,
+            trained_range=trained_range,
+        )
+        self._interrupt = False
+        checks.check_components(self)
+
+    @classmethod
+    def from_models(cls, models: Models, **settings: Any) -> Gen3DFacePipeline:
+        """A pipeline of what `build_models` made; `settings` are further arguments of the class."""
+        known = models.settings
+        return cls(
+            vae=models.vae,
+            unet=models.unet,
+            scheduler=models.scheduler,
+            conditioner=models.conditioner,
+            image_encoder=models.image_encoder,
+            token_projection=models.token_projection,
+            image_size=known.image_size,
+            view_convention=known.view_convention,
+            frustum_photo=known.frustum_photo,
+            shells=known.shells,
+            **settings,
+        )
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `pipe._interrupt = True` in a callback to skip the remaining steps."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: PhotoInput | Sequence[PhotoInput],
+        head: HeadFit | Sequence[HeadFit] | None = None,
+        cameras: str | Cameras = "head360",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.0,
+        eta: float = 1.0,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[..., dict[str, Tensor]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        head_model: HeadModel | None = None,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+    ) -> MultiViewOutput | list[MultiViewOutput] | tuple[Any, ...]:
+        """Make N views of the head in each photo.
+
+        Args:
+            image: a photo (path, bytes, PIL image, array) or `Portrait`, or a list of B of them.
+            head: the head in it, or a list; estimated when None.
+            cameras: a rig's name, or N square cameras.
+            num_inference_steps: denoising steps, at least 1.
+            guidance_scale: of classifier-free guidance, 0 or more; 1 is without. SyncDreamer's 2.0: the paper does
+                not say.
+            eta: DDIM's share of fresh noise in 0..1, for schedulers that have it. 1.0 as SyncDreamer; like there, the
+                last step adds none.
+            generator: one, or one a photo; the same seed on the same device gives the same bytes.
+            latents: [B, N, C, h, w] unit noise to start from; [N, C, h, w] for a single photo.
+            output_type: `pil`, `pt`, `np` or `latent`: the form of `MultiViewOutput.images`.
+            return_dict: False: a tuple (images, masks, cameras, heads, latents).
+            callback_on_step_end: called as (pipe, step, timestep, tensors); what it returns replaces the tensors.
+            callback_on_step_end_tensor_inputs: which of `latents` and `prediction` it gets.
+            head_model: that the heads belong to (default: OpenHead).
+            guidance_interval: first and last share of the steps that are guided (Kynkaanniemi et al., 2024); outside
+                it a step costs half.
+
+        Returns:
+            one `MultiViewOutput` for a single photo, a list of B for a list.
+        """
+        # 1. check inputs
+        checks.check_call(num_inference_steps, guidance_scale, eta, output_type, guidance_interval)
+        checks.check_callback(callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
+        checks.check_components(self)
+        size, side = self.config["image_size"], self.config["crop_side"]
+        views = checks.check_cameras(cameras, size, self.config["trained_range"], self._fixed_views())
+        subjects = load_subjects(image, head, head_model, size, side)
+        self._interrupt = False
+
+        # 2. encode; geometry too: nothing of it depends on the step
+        scene = build_scene(self, subjects, views, generator)
+
+        # 3. timesteps, 4. latents
+        device = self._execution_device
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        latents = self._noise((len(subjects), len(views)), latents, generator)
+
+        # 5. denoise
+        latents = self._denoise(
+            latents,
+            scene,
+            _guidance(guidance_scale, guidance_interval, len(self.scheduler.timesteps)),
+            eta,
+            generator,
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+        )
+
+        # 6. decode
+        made = self._decode(latents, subjects, views, output_type)
+        self.maybe_free_model_hooks()
+        several = isinstance(image, (list, tuple))
+        if not return_dict:
+            columns = tuple(list(column) for column in zip(*(m.to_tuple() for m in made), strict=True))
+            return columns if several else made[0].to_tuple()
+        return made if several else made[0]
+
+    def _fixed_views(self) -> int | None:
+        """The number of views that the model is fixed to, if it is."""
+        if self.conditioner is None or self.conditioner.volume.dense is None:
+            return None
+        settings = self.conditioner.volume.config
+        return settings["num_views"] if settings["view_fusion"] == "concat" else None
+
+    def _noise(self, batch: tuple[int, int], given: Tensor | None, generator: Generators) -> Tensor:
+        """Noisy latents to start from, [B, N, C, h, w] float32."""
+        side = self.config["image_size"] // codec.latent_factor(self.vae)
+        shape = (*batch, self.unet.config["latent_channels"], side, side)
+        if isinstance(generator, list) and len(generator) != batch[0]:
+            raise ConfigError(f"Got {len(generator)} generators for {batch[0]} photos.")
+        device = self._execution_device
+        if given is None:
+            noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        else:
+            noise = checks.check_latents(given, shape).to(device, torch.float32)
+        return noise * self.scheduler.init_noise_sigma
+
+    def _denoise(
+        self,
+        latents: Tensor,
+        scene: Scene,
+        guidance: Sequence[float],
+        eta: float,
+        generator: Generators,
+        callback: Callable[..., dict[str, Tensor]] | None,
+        callback_inputs: Sequence[str],
+    ) -> Tensor:
+        """[B, N, C, h, w] from noise to clean; `guidance` holds the scale of each step."""
+        guided = scene.guided()
+        last = len(guidance) - 1
+        with self.progress_bar(total=len(guidance)) as bar:
+            for i, t in enumerate(self.scheduler.timesteps):
+                if self.interrupt:
+                    continue
+                prediction = self._predict(latents, t, scene, guided, guidance[i])
+                extra = _step_arguments(self.scheduler, eta, generator, latents, final=i == last)
+                latents = self.scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
+                if callback is not None:
+                    tensors = {"latents": latents, "prediction": prediction}
+                    changed = callback(self, i, t, {name: tensors[name] for name in callback_inputs}) or {}
+                    latents = changed.get("latents", latents)
+                bar.update()
+        return latents
+
+    def _predict(self, latents: Tensor, t: Tensor, scene: Scene, guided: Scene, guidance: float) -> Tensor:
+        """The guided prediction [B, N, C, h, w] float32: u + s (c - u), both halves in one batch."""
+        sample = self.scheduler.scale_model_input(latents, t).to(self.unet.dtype)
+        volumes = self._volumes(sample, t, scene)
+        if guidance == 1:
+            return self._unet(sample, t, scene, volumes)
+        conditional, unconditional = self._unet(torch.cat([sample, sample]), t, guided, volumes).chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
+
+    def _volumes(self, sample: Tensor, t: Tensor, scene: Scene) -> tuple[Tensor, ...] | None:
+        if self.conditioner is None:
+            return None
+        return self.conditioner(
+            sample, t.expand(len(sample)), scene.view, scene.geometry, scene.vertex_features, scene.photo_volume
+        )
+
+    def _unet(self, sample: Tensor, t: Tensor, scene: Scene, volumes: Sequence[Tensor] | None) -> Tensor:
+        return self.unet(
+            sample,
+            t,
+            scene.tokens,
+            volumes=volumes,
+            input_latent=scene.input_latent,
+            conditions=scene.conditions,
+            copy=scene.copy,
+            return_dict=False,
+        )[0].float()
+
+    def _decode(
+        self, latents: Tensor, subjects: Sequence[Subject], views: Cameras, output_type: str
+    ) -> list[MultiViewOutput]:
+        """One output a photo."""
+        if output_type == "latent":
+            rows = zip(latents, subjects, strict=True)
+            return [MultiViewOutput(z, silhouettes(s, views), views, s.fit, z) for z, s in rows]
+        images, alpha = codec.decode(self.vae, latents.flatten(0, 1).to(module_dtype(self.vae)))
+        images = images.unflatten(0, latents.shape[:2]).cpu()
+        if alpha is None:
+            drawn = [silhouettes(s, views) for s in subjects]
+            masks = [codec.masks_over_white(i, m) for i, m in zip(images, drawn, strict=True)]
+        else:
+            masks = list(alpha.unflatten(0, latents.shape[:2]).cpu())
+        return [
+            MultiViewOutput(as_output_type(i, output_type), m, views, s.fit, z)
+            for i, m, s, z in zip(images, masks, subjects, latents, strict=True)
+        ]
+
+
+def _guidance(scale: float, interval: tuple[float, float], steps: int) -> list[float]:
+    """The guidance scale of each step; 1, which is none, outside the interval."""
+    low, high = interval[0] * steps, interval[1] * steps
+    return [scale if low <= i < high else 1.0 for i in range(steps)]
+
+
+def _step_arguments(scheduler: Any, eta: float, generator: Generators, latents: Tensor, final: bool) -> dict[str, Any]:
+    """What this scheduler's step takes beyond the usual.
+
+    The last step of DDIM adds no noise, as in the peers' samplers: what it added would stay in the views.
+    """
+    known = inspect.signature(scheduler.step).parameters
+    found: dict[str, Any] = {}
+    if "eta" in known:
+        found["eta"] = eta
+    if final and eta and "variance_noise" in known and "eta" in known:
+        found["variance_noise"] = torch.zeros_like(latents)
+    elif "generator" in known:
+        found["generator"] = generator
+    return found
