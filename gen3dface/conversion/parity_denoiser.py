@@ -14,7 +14,7 @@ from gen3dface.conversion.parity_modules import Outputs, by_width, loaded, sync_
 from gen3dface.conversion.parity_volumes import SYNC_CENTER, VOXEL, cameras, crop
 from gen3dface.conversion.peer_keys import token_keys
 from gen3dface.conversion.unet_keys import multiview_unet_keys, unet_modules
-from gen3dface.conversion.volume_keys import conditioner_keys
+from gen3dface.conversion.volume_keys import blocks_in, conditioner_keys
 from gen3dface.models.conditioner import SceneGeometry, VolumeConditioner
 from gen3dface.models.embeddings import view_embedding
 from gen3dface.models.multiview_unet import MultiViewUNet
@@ -81,7 +81,7 @@ def _stages(module: MultiViewUNet, wanted: set[str]) -> dict[str, str]:
         last[theirs.rpartition(".")[0] or theirs] = f"unet.{mine}"
     places = {name: last[name] for name in wanted if name in last}
     places |= {"time_embed": "unet.time_embedding", "middle_block": "unet.mid_block", "middle_conditions": "mid_depth"}
-    blocks = [f"up_depth.{i}.{j}" for i, block in enumerate(module.up_depth or []) for j in range(len(block))]
+    blocks = [f"up_depth.{i}.{j}" for i, block in enumerate(module.up_depth or []) for j in range(blocks_in(block))]
     places |= {f"output_conditions.{n}": place for n, place in enumerate(blocks)}
     return {name: place for name, place in places.items() if name in wanted}
 
@@ -136,9 +136,7 @@ def _predict(
     x = fixture.inputs
     sample, steps = x["x_target_noisy"], x["time_steps"]
     unet = peer_unet(fixture.arguments["unet"], fixture.meta["conventions"])
-    unet.load_state_dict(
-        import_state(fixture.part(_UNET), multiview_unet_keys(unet, "", _UNET), unet.state_dict())
-    )
+    unet.load_state_dict(import_state(fixture.part(_UNET), multiview_unet_keys(unet, "", _UNET), unet.state_dict()))
     time = conditioner.time_embedding(steps)
     volume = conditioner.volume(sample, time, view, geometry.volume)
     levels = conditioner(sample, steps, view, geometry)

@@ -51,7 +51,9 @@ def peer_keys(models: Models) -> dict[str, list[Entry]]:
         CheckpointError: the models' autoencoder or image encoder is not the peers'.
     """
     if not isinstance(models.vae, AutoencoderKL) or not isinstance(models.image_encoder, CLIPVisionModelWithProjection):
-        raise CheckpointError("These models hold no Stable Diffusion autoencoder and CLIP; build sd15 or a peer's size.")
+        raise CheckpointError(
+            "These models hold no Stable Diffusion autoencoder and CLIP; build sd15 or a peer's size."
+        )
     keys = {
         "vae": vae_keys(models.vae, "", "first_stage_model."),
         "image_encoder": clip_keys(models.image_encoder, "", "clip_image_encoder.model.visual."),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from gen3dface.conversion.key_map import Entry, Rename, module_entries
-from gen3dface.conversion.volume_keys import depth_keys
+from gen3dface.conversion.volume_keys import blocks_in, depth_keys
+from gen3dface.models.depth_attention import DepthTransformer
 from gen3dface.models.multiview_unet import MultiViewUNet
 
 _RESNET: list[Rename] = [
@@ -64,8 +67,8 @@ def multiview_unet_keys(module: MultiViewUNet, ours: str = "", theirs: str = "")
     entries = unet_keys(module.unet, ours + "unet.", theirs)
     if module.mid_depth is not None and module.up_depth is not None:
         entries += depth_keys(module.mid_depth, ours + "mid_depth.", theirs + "middle_conditions.")
-        places = [(i, j) for i, block in enumerate(module.up_depth) for j in range(len(block))]
+        places = [(i, j) for i, block in enumerate(module.up_depth) for j in range(blocks_in(block))]
         for number, (i, j) in enumerate(places):
-            depth = module.up_depth[i][j]
+            depth = cast(DepthTransformer, module.get_submodule(f"up_depth.{i}.{j}"))
             entries += depth_keys(depth, f"{ours}up_depth.{i}.{j}.", f"{theirs}output_conditions.{number}.")
     return entries

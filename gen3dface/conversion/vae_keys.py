@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusers import AutoencoderKL
 from torch import nn
 
@@ -36,7 +38,7 @@ def _half(module: nn.Module, ours: str, theirs: str, blocks: list[tuple[str, int
     places += [(f"mid_block.resnets.{i}", f"mid.block_{i + 1}", _RESNET) for i in range(2)]
     places.append(("mid_block.attentions.0", "mid.attn_1", _ATTENTION))
     for mine, i, other, number, sampler in blocks:
-        block = module.get_submodule(f"{mine}.{i}")
+        block: Any = module.get_submodule(f"{mine}.{i}")
         places += [
             (f"{mine}.{i}.resnets.{j}", f"{other}.{number}.block.{j}", _RESNET) for j in range(len(block.resnets))
         ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from torch import nn
+
 from gen3dface.conversion.key_map import SPARSE, Entry, Rename, module_entries, pointwise
 from gen3dface.models.conditioner import VolumeConditioner
 from gen3dface.models.depth_attention import DepthTransformer
@@ -12,6 +16,11 @@ from gen3dface.models.view_encoder import NoisyViewEncoder
 from gen3dface.models.volume_network import SpatialTime3DNet
 
 _BLOCK: list[Rename] = [("time_proj", "t_conv", pointwise(3)), ("view_proj", "v_conv", pointwise(3))]
+
+
+def blocks_in(stage: nn.Module) -> int:
+    """How many modules a list of modules holds."""
+    return len(cast(nn.ModuleList, stage))
 
 
 def time_keys(module: TimeEmbedding, ours: str = "", theirs: str = "") -> list[Entry]:
@@ -36,7 +45,7 @@ def volume_network_keys(module: SpatialTime3DNet, ours: str = "", theirs: str = 
     entries = module_entries(module.conv_in, ours + "conv_in.", theirs + "init_conv.", [])
     blocks = [("first", "conv0", "bn")]
     for i, stage in enumerate(module.down):
-        names = [f"conv{2 * i + 1}", *(f"conv{2 * i + 2}_{j}" for j in range(len(stage) - 1))]
+        names = [f"conv{2 * i + 1}", *(f"conv{2 * i + 2}_{j}" for j in range(blocks_in(stage) - 1))]
         blocks += [(f"down.{i}.{j}", name, "bn") for j, name in enumerate(names)]
     blocks += [(f"up.{i}", f"conv{2 * len(module.down) + 1 + i}", "norm") for i in range(len(module.up))]
     for mine, other, norm in blocks:
@@ -48,7 +57,9 @@ def frustum_keys(module: FrustumNetwork, ours: str = "", theirs: str = "") -> li
     """`spatial_volume.frustum_volume_feats`."""
     entries = module_entries(module.conv_in, ours + "conv_in.", theirs + "conv0.", [])
     blocks = [
-        (f"down.{i}.{j}", f"conv{2 * i + 1 + j}", "bn") for i, stage in enumerate(module.down) for j in range(len(stage))
+        (f"down.{i}.{j}", f"conv{2 * i + 1 + j}", "bn")
+        for i, stage in enumerate(module.down)
+        for j in range(blocks_in(stage))
     ]
     blocks += [(f"up.{i}", f"up{i}", "norm") for i in range(len(module.up))]
     for mine, other, norm in blocks:
@@ -56,17 +67,19 @@ def frustum_keys(module: FrustumNetwork, ours: str = "", theirs: str = "") -> li
     return entries
 
 
-def _block(module: object, ours: str, theirs: str, norm: str) -> list[Entry]:
-    return module_entries(module, ours, theirs, [*_BLOCK, ("norm", norm)])  # type: ignore[arg-type]
+def _block(module: nn.Module, ours: str, theirs: str, norm: str) -> list[Entry]:
+    return module_entries(module, ours, theirs, [*_BLOCK, ("norm", norm)])
 
 
 def mesh_keys(module: MeshNetwork, ours: str = "", theirs: str = "") -> list[Entry]:
     """`spatial_volume.smpl_feature_extractor` and `spatial_volume.xyzc_net`."""
-    entries = module_entries(module.fuse, ours + "fuse.", theirs + "smpl_feature_extractor.conv0.", [("", "", pointwise(1))])
+    entries = module_entries(
+        module.fuse, ours + "fuse.", theirs + "smpl_feature_extractor.conv0.", [("", "", pointwise(1))]
+    )
     places = [
         (f"stages.{i}.{j}", f"conv{i}.{3 * j}", f"conv{i}.{3 * j + 1}")
         for i, stage in enumerate(module.stages)
-        for j in range(len(stage))
+        for j in range(blocks_in(stage))
     ]
     places += [(f"down.{i}", f"down{i}.0", f"down{i}.1") for i in range(len(module.down))]
     for mine, conv, norm in places:

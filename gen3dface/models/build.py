@@ -176,6 +176,8 @@ def _check(models: Models) -> None:
     if widths is not None and list(widths) != list(given):
         raise ConfigError(f"The conditioner gives volumes of {list(given)} channels, the unet takes {list(widths)}.")
     if inner["view_fusion"] == "concat" and inner["dense_channels"] and inner["num_views"] != models.settings.num_views:
-        raise ConfigError(f"The dense volume joins {inner['num_views']} views, settings have {models.settings.num_views}.")
+        raise ConfigError(
+            f"The dense volume joins {inner['num_views']} views, settings have {models.settings.num_views}."
+        )
     if models.unet.config["gate_channels"] and models.scheduler.config["prediction_type"] != "sample":
         raise ConfigError("The copy gate needs a scheduler whose prediction_type is sample.")

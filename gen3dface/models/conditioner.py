@@ -73,17 +73,13 @@ class VolumeConditioner(ModelMixin, ConfigMixin):
             frustum_photo: also cut a frustum for the photo's camera, as the last of F = N + 1. Whether the input frame
                 looks into the volume is not said in the paper; by default it does not (its camera is zero).
         """
-        volume = self.volume.geometry(
-            world_to_camera, intrinsics, image_size, feature_size, vertices, photo_camera
-        )
+        volume = self.volume.geometry(world_to_camera, intrinsics, image_size, feature_size, vertices, photo_camera)
         if frustum_photo and photo_camera is not None:
             world_to_camera = torch.cat([world_to_camera, photo_camera[0]], 1)
             intrinsics = torch.cat([intrinsics, photo_camera[1]], 1)
         return SceneGeometry(volume, self.frustum_grid(world_to_camera, intrinsics, image_size, feature_size))
 
-    def frustum_grid(
-        self, world_to_camera: Tensor, intrinsics: Tensor, image_size: int, feature_size: int
-    ) -> Tensor:
+    def frustum_grid(self, world_to_camera: Tensor, intrinsics: Tensor, image_size: int, feature_size: int) -> Tensor:
         """Where the rays of each view lie in the volume: [B, F, D, h, h, 3] in -1..1."""
         side, centers = self.volume.config["side"], self.volume.config["pixel_centers"]
         depths = frustum_depths(world_to_camera, self.config["frustum_depth"], side, self.config["frustum_center"])

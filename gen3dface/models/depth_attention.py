@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -70,9 +72,8 @@ class DepthTransformer(ModelMixin, ConfigMixin):
         super().__init__()
         dim = heads * (head_dim or context_dim // 2)
         self.proj_in = nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(_GROUPS, dim), nn.SiLU())
-        self.proj_context = nn.Sequential(
-            nn.Conv3d(context_dim, context_dim, 1, bias=False), nn.GroupNorm(_GROUPS, context_dim), nn.ReLU()
-        )
+        context_norm, last = nn.GroupNorm(_GROUPS, context_dim), nn.Conv2d(dim, channels, 3, padding=1, bias=False)
+        self.proj_context = nn.Sequential(nn.Conv3d(context_dim, context_dim, 1, bias=False), context_norm, nn.ReLU())
         self.attention = DepthAttention(dim, context_dim, heads)
         self.proj_out = nn.Sequential(
             nn.GroupNorm(_GROUPS, dim),
@@ -80,9 +81,9 @@ class DepthTransformer(ModelMixin, ConfigMixin):
             nn.Conv2d(dim, dim, 3, padding=1, bias=False),
             nn.GroupNorm(_GROUPS, dim),
             nn.ReLU(),
-            nn.Conv2d(dim, channels, 3, padding=1, bias=False),
+            last,
         )
-        nn.init.zeros_(self.proj_out[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor, volume: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """The feature with what its rays hold.
@@ -104,6 +105,6 @@ class DepthTransformer(ModelMixin, ConfigMixin):
 
     def _zero_volume(self, query: Tensor) -> Tensor:
         """A zero volume is not nothing: the context's group norm turns it into its bias, the same everywhere."""
-        context = self.proj_context[1].bias.relu()
+        context = cast(nn.GroupNorm, self.proj_context[1]).bias.relu()
         constant = self.attention.constant(context)[None, :, None, None]
         return match_layout(constant.expand(query.shape), query)

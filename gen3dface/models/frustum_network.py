@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -50,7 +52,7 @@ class FrustumNetwork(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.conv_in = nn.Conv3d(in_channels, channels[0], 3, padding=1)
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         self.down = nn.ModuleList(
             nn.ModuleList(
                 [ViewBlock3D(a, b, time_dim, view_dim, stride=2), ViewBlock3D(b, b, time_dim, view_dim)],
@@ -72,7 +74,7 @@ class FrustumNetwork(ModelMixin, ConfigMixin):
         skips = [self.conv_in(frustum)]
         for stage in self.down:
             x = skips[-1]
-            for block in stage:
+            for block in cast(nn.ModuleList, stage):
                 x = block(x, time, view)
             skips.append(x)
         levels = [skips.pop()]

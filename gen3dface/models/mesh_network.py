@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -70,14 +72,14 @@ def voxelize(vertices: Tensor, voxel_size: float) -> tuple[Tensor, Tensor, tuple
     size = ((high - low) / voxel_size).ceil().long()
     shape = ((size | (_MULTIPLE - 1)) + 1).amax(0)
     if shape.prod() > _MOST_VOXELS:
-        raise ConfigError(f"The head spans {shape.tolist()} voxels of {voxel_size}; is it in metres, around the origin?")
+        raise ConfigError(
+            f"The head spans {shape.tolist()} voxels of {voxel_size}; is it in metres, around the origin?"
+        )
     depth, height, width = shape.tolist()
     return coordinates, low, (depth, height, width)
 
 
-def mesh_geometry(
-    vertices: Tensor, voxel_size: float, volume_size: int, side: float, stages: int = 3
-) -> MeshGeometry:
+def mesh_geometry(vertices: Tensor, voxel_size: float, volume_size: int, side: float, stages: int = 3) -> MeshGeometry:
     """Index tables and grids of B heads.
 
     Args:
@@ -123,15 +125,13 @@ class MeshNetwork(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(
-        self, in_channels: int = 16, channels: Sequence[int] = (16, 32, 64), vertex_channels: int = 0
-    ) -> None:
+    def __init__(self, in_channels: int = 16, channels: Sequence[int] = (16, 32, 64), vertex_channels: int = 0) -> None:
         super().__init__()
         if len(channels) != len(_SUBMANIFOLD):
             raise ConfigError(f"The mesh network has {len(_SUBMANIFOLD)} stages, got widths {tuple(channels)}.")
         self.fuse = nn.Linear(in_channels, channels[0])
         self.vertex_proj = nn.Linear(vertex_channels, channels[0], bias=False) if vertex_channels else None
-        self.down = nn.ModuleList(SparseStage(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.down = nn.ModuleList(SparseStage(a, b) for a, b in pairwise(channels))
         self.stages = nn.ModuleList(
             nn.ModuleList(SparseStage(c, c) for _ in range(n)) for c, n in zip(channels, _SUBMANIFOLD, strict=True)
         )
@@ -160,10 +160,10 @@ class MeshNetwork(ModelMixin, ConfigMixin):
 
     def sparse(self, features: Tensor, geometry: MeshGeometry) -> Tensor:
         """Features [S, channels[0]] of the finest voxels -> [S', channels[-1]] of the coarsest."""
-        for layer in self.stages[0]:
+        for layer in cast(nn.ModuleList, self.stages[0]):
             features = layer(features, geometry.tables[0])
         for index, down in enumerate(self.down):
             features = down(features, geometry.tables[2 * index + 1])
-            for layer in self.stages[index + 1]:
+            for layer in cast(nn.ModuleList, self.stages[index + 1]):
                 features = layer(features, geometry.tables[2 * index + 2])
         return features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -114,9 +114,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
         out = self._gated(frames.targets(out), copy)
         return UNet2DConditionOutput(sample=out) if return_dict else (out,)
 
-    def _inputs(
-        self, frames: Frames, sample: Tensor, input_latent: Tensor | None, conditions: Tensor | None
-    ) -> Tensor:
+    def _inputs(self, frames: Frames, sample: Tensor, input_latent: Tensor | None, conditions: Tensor | None) -> Tensor:
         """What the UNet sees of every frame: [B F, channels, h, w]."""
         concat = self.config["concat_input"]
         if input_latent is None and (concat or frames.extra):
@@ -134,7 +132,10 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
         self, x: Tensor, time: Tensor, tokens: Tensor, frames: Frames, volumes: tuple[Tensor, ...] | None
     ) -> Tensor:
         """`UNet2DConditionModel.forward`, with the depth transformers in the decoder: [B F, channels, h, w]."""
-        unet, attention = self.unet, {"encoder_hidden_states": tokens, "cross_attention_kwargs": {"frames": frames.count}}
+        unet, attention = (
+            self.unet,
+            {"encoder_hidden_states": tokens, "cross_attention_kwargs": {"frames": frames.count}},
+        )
         rows = None if volumes is None else frames.rows(volumes[0])
         flat = (None,) * self.levels if volumes is None else tuple(v.flatten(0, 1) for v in volumes)
         x = unet.conv_in(x)
@@ -152,7 +153,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
     def _up(
         self,
         index: int,
-        block: nn.Module,
+        block: Any,
         x: Tensor,
         skips: list[Tensor],
         time: Tensor,
@@ -161,7 +162,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
         rows: Tensor | None,
     ) -> Tensor:
         """One block of the decoder; a depth transformer follows each layer, the last one after the upsampler."""
-        depth = self.up_depth[index - 1] if self.up_depth is not None and index else None
+        depth = cast(nn.ModuleList, self.up_depth[index - 1]) if self.up_depth is not None and index else None
         level, layers = self.levels - 1 - index, len(block.resnets)
         for layer, resnet in enumerate(block.resnets):
             x = self._run(resnet, torch.cat([x, skips.pop()], 1), time)

@@ -53,9 +53,7 @@ class PhotoEncoder(ModelMixin, ConfigMixin):
         inputs = [in_channels, *widths[:-1]]
         self.stages = nn.ModuleList(_stage(a, b) for a, b in zip(inputs, widths, strict=True))
         self.feature_stage = (image_size // feature_size).bit_length() - 2
-        self.to_features = (
-            nn.Conv2d(widths[self.feature_stage], feature_channels, 1) if feature_channels else None
-        )
+        self.to_features = nn.Conv2d(widths[self.feature_stage], feature_channels, 1) if feature_channels else None
         self.to_tokens = nn.Sequential(nn.LayerNorm(widths[-1]), nn.Linear(widths[-1], token_dim))
 
     @property

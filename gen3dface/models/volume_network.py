@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -48,7 +50,7 @@ class SpatialTime3DNet(ModelMixin, ConfigMixin):
         super().__init__()
         self.conv_in = nn.Conv3d(in_channels, channels[0], 3, padding=1)
         self.first = TimeBlock3D(channels[0], channels[0], time_dim)
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         self.down = nn.ModuleList(
             nn.ModuleList([TimeBlock3D(a, b, time_dim, stride=2), *(TimeBlock3D(b, b, time_dim) for _ in range(2))])
             for a, b in pairs
@@ -56,12 +58,12 @@ class SpatialTime3DNet(ModelMixin, ConfigMixin):
         self.up = nn.ModuleList(TimeBlock3D(b, a, time_dim, up=True) for a, b in reversed(pairs))
 
     def forward(self, volume: Tensor, time: Tensor) -> Tensor:
-        """volume [B, in_channels, D, H, W] with sides that halve evenly, time [B, time_dim] -> [B, channels[0], ...]."""
+        """volume [B, in_channels, D, H, W], sides halve evenly; time [B, time_dim] -> [B, channels[0], D, H, W]."""
         x = self.first(self.conv_in(volume), time)
         skips = []
         for stage in self.down:
             skips.append(x)
-            for block in stage:
+            for block in cast(nn.ModuleList, stage):
                 x = block(x, time)
         for block in self.up:
             x = block(x, time) + skips.pop()

@@ -118,7 +118,7 @@ def test_bad_heads_and_settings() -> None:
     for settings in (
         {"mesh_channels": None},
         {"dense_channels": (16, 32)},
-        {"view_fusion": "sum", **{"dense_channels": (8, 16)}},
+        {"view_fusion": "sum", "dense_channels": (8, 16)},
         {"photo_channels": 3},
     ):
         with pytest.raises(ConfigError):
