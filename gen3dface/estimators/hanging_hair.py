@@ -31,7 +31,7 @@ _SMALLEST = 0.0012  # square metres a side, under which nothing hangs
 _AHEAD, _THICK = 0.015, 0.02  # metres: the front layer before the ears, and a layer's thickness behind the neck
 _OVERLAP = 0.12  # metres that the curtain reaches up into the hair of the scalp
 _CLEAR = 0.016  # metres between hair and body
-_ROUND = 0.015  # metres over which the curtain's edge is rounded
+_ROUND = 0.025  # metres over which the curtain's edge is rounded
 _STRIP = 0.2  # of the texture's height
 _FAR = 50.0  # metres: a camera so far that its picture is as good as parallel
 
@@ -72,7 +72,8 @@ def hanging_hair(portrait: Portrait, mesh: HeadMesh, camera: Cameras, model: Hea
     hidden = _between(shown)
     region = scipy.ndimage.gaussian_filter((shown | hidden).astype(float), 1.0) > 0.5
     front, back = _layers(region, shown, mesh, model, grid, float(ears[:, 2].mean()))
-    return _solid(region, front, back, grid)
+    plane = float(ears[:, 2].mean()) + _AHEAD
+    return _solid(region, front, back, grid, camera.centers[0].double().numpy(), plane)
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ def _layers(
     front = _blurred(front, region, 1.2)
     back = _blurred(back, region, 2.0)
     below = np.pad(np.pad(region, ((0, 1), (1, 1)), mode="edge"), ((1, 0), (0, 0)))  # an edge at the top, not below
-    edge = scipy.ndimage.distance_transform_edt(below)[1:-1, 1:-1] * _CELL
-    swell = np.sqrt(np.clip(edge / _ROUND, 0.04, 1))
+    inward = (scipy.ndimage.distance_transform_edt(below)[1:-1, 1:-1] - 1) * _CELL  # 0 at the outermost vertices
+    swell = np.sqrt(np.clip(inward / _ROUND, 0.01, 1))
     centre = (front + back) / 2
     return centre + (front - centre) * swell, centre + (back - centre) * swell
 
@@ -181,8 +182,12 @@ def _blurred(values: Floats, region: Mask, sigma: float) -> Floats:
     return scipy.ndimage.gaussian_filter(values * region, sigma) / weight
 
 
-def _solid(region: Mask, front: Floats, back: Floats, grid: _Grid) -> HangingHair | None:
-    """Both layers as triangles, stitched along their common edge."""
+def _solid(region: Mask, front: Floats, back: Floats, grid: _Grid, eye: Floats, plane: float) -> HangingHair | None:
+    """Both layers as triangles, stitched along their common edge.
+
+    Cells were found on the plane z = `plane`; each vertex moves to its depth along the photo's ray (from `eye`, [3]),
+    so that the photo still sees it where its cell was.
+    """
     quads = region[:-1, :-1] & region[1:, :-1] & region[:-1, 1:] & region[1:, 1:]
     if not quads.any():
         return None
@@ -196,6 +201,8 @@ def _solid(region: Mask, front: Floats, back: Floats, grid: _Grid) -> HangingHai
     width, height = 2 * _HALF_WIDTH, grid.y[0, 0] - grid.y[-1, 0]
     u, v = (grid.x + _HALF_WIDTH) / width, (grid.y - grid.y[-1, 0]) / height
     vertices = np.concatenate([np.stack([grid.x, grid.y, z], -1).reshape(-1, 3) for z in (front, back)])
+    reach = (vertices[:, 2:] - eye[2]) / (plane - eye[2])
+    vertices[:, :2] = eye[:2] + (vertices[:, :2] - eye[:2]) * reach
     vertices = _without_steps(vertices, _open_edges(facing), region.size)
     uvs = np.concatenate([np.stack([0.01 + 0.48 * u + shift, v], -1).reshape(-1, 2) for shift in (0.0, 0.5)])
     (vertices, faces), (uvs, uv_faces) = _compact(vertices, faces), _compact(uvs, uv_faces)
