@@ -27,7 +27,9 @@ from gen3dface.models.sparse_conv import (
     unique_voxels,
     voxel_mean,
 )
+from gen3dface.models.spconv_backend import run_spconv
 
+_SPCONV_ERROR = 1e-4
 _MULTIPLE = 4  # the grid is halved twice
 _MOST_VOXELS = 2**27  # of the full grid: about 500 voxels a side
 _SUBMANIFOLD = (2, 2, 3)  # submanifold convolutions of each stage
@@ -129,6 +131,7 @@ class MeshNetwork(ModelMixin, ConfigMixin):
         super().__init__()
         if len(channels) != len(_SUBMANIFOLD):
             raise ConfigError(f"The mesh network has {len(_SUBMANIFOLD)} stages, got widths {tuple(channels)}.")
+        self._spconv = False
         self.fuse = nn.Linear(in_channels, channels[0])
         self.vertex_proj = nn.Linear(vertex_channels, channels[0], bias=False) if vertex_channels else None
         self.down = nn.ModuleList(SparseStage(a, b) for a, b in pairwise(channels))
@@ -158,8 +161,40 @@ class MeshNetwork(ModelMixin, ConfigMixin):
             fused = fused + self.vertex_proj(vertex_features)
         return fused
 
+    def use_spconv(self, on: bool = True) -> None:
+        """Run the sparse convolutions by spconv, or by plain PyTorch again.
+
+        Raises:
+            MissingExtraError: spconv is not installed.
+            ConfigError: it disagrees with the plain code on this device; on a CPU that is to be expected with more
+                than one thread.
+        """
+        if on:
+            apart = self._spconv_error()
+            if not apart < _SPCONV_ERROR:
+                raise ConfigError(f"spconv differs from the plain sparse convolution by {apart:.1e} of its size here.")
+        self._spconv = on
+
+    @torch.no_grad()
+    def _spconv_error(self) -> float:
+        """Largest difference to the plain code on a ball of random features, relative to the largest value."""
+        generator = torch.Generator().manual_seed(0)
+        device, channels = self.fuse.weight.device, self.fuse.out_features
+        points = nn.functional.normalize(torch.randn(1, 2000, 3, generator=generator), dim=-1) * 0.1
+        geometry = mesh_geometry(points.to(device), 0.01, 4, 0.4)
+        features = torch.randn(len(geometry.stages[0].indices), channels, generator=generator)
+        mode = self.training
+        self.eval()
+        plain = self._plain(features.to(self.fuse.weight), geometry)
+        found = run_spconv(self, features.to(self.fuse.weight), geometry)
+        self.train(mode)
+        return ((found - plain).abs().max() / plain.abs().max()).item()
+
     def sparse(self, features: Tensor, geometry: MeshGeometry) -> Tensor:
         """Features [S, channels[0]] of the finest voxels -> [S', channels[-1]] of the coarsest."""
+        return run_spconv(self, features, geometry) if self._spconv else self._plain(features, geometry)
+
+    def _plain(self, features: Tensor, geometry: MeshGeometry) -> Tensor:
         for layer in cast(nn.ModuleList, self.stages[0]):
             features = layer(features, geometry.tables[0])
         for index, down in enumerate(self.down):

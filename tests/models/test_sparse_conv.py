@@ -1,10 +1,14 @@
 """The sparse convolution against torch's dense one."""
 
+import importlib.util
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gen3dface.errors import MissingExtraError
+from gen3dface.models.mesh_network import MeshNetwork, mesh_geometry
 from gen3dface.models.sparse_conv import (
     SparseConv3d,
     Voxels,
@@ -14,6 +18,7 @@ from gen3dface.models.sparse_conv import (
     unique_voxels,
     voxel_mean,
 )
+from tests.models.small import ellipsoid, randomised
 
 SHAPES = [(4, 6, 5), (7, 3, 8)]
 
@@ -79,3 +84,25 @@ def test_points_of_one_voxel_give_their_mean() -> None:
     assert voxels.indices.tolist() == [[0, 0, 0, 0], [0, 1, 2, 3], [1, 1, 2, 3]]
     mean = voxel_mean(torch.tensor([[1.0], [7.0], [4.0], [9.0]]), owner, 3)
     assert mean.flatten().tolist() == [7.0, 2.5, 9.0]
+
+
+def test_spconv_agrees_or_is_refused() -> None:
+    """With spconv at hand it must give the plain code's numbers (one thread); without, asking for it is an error."""
+    network = MeshNetwork(4, (8, 8, 16))
+    randomised(network)
+    if importlib.util.find_spec("spconv") is None:
+        with pytest.raises(MissingExtraError, match="sparse"):
+            network.use_spconv()
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        geometry = mesh_geometry(ellipsoid(), 0.01, 4, 0.4)
+        features = torch.randn(len(geometry.stages[0].indices), 8)
+        plain = network.sparse(features, geometry)
+        network.use_spconv()
+        torch.testing.assert_close(network.sparse(features, geometry), plain, atol=1e-4, rtol=1e-4)
+        network.use_spconv(False)
+        assert network.sparse(features, geometry).equal(plain)
+    finally:
+        torch.set_num_threads(threads)
