@@ -46,16 +46,20 @@ def run_photos(
     """
     for job in jobs:
         folder = out / job.name
-        if resume and is_finished(folder, job.photo, settings):
-            yield Outcome(job, folder, "skipped")
-        else:
-            yield _attempt(job, folder, settings, stages, announce)
+        yield _attempt(job, folder, settings, stages, resume, announce)
 
 
 def _attempt(
-    job: PhotoJob, folder: Path, settings: Settings, stages: Stages, announce: Callable[[PhotoJob, str], None]
+    job: PhotoJob,
+    folder: Path,
+    settings: Settings,
+    stages: Stages,
+    resume: bool,
+    announce: Callable[[PhotoJob, str], None],
 ) -> Outcome:
     try:
+        if resume and is_finished(folder, job.photo, settings):
+            return Outcome(job, folder, "skipped")
         report = run_photo(job.photo, folder, settings, stages, lambda stage: announce(job, stage))
     except AssetError:
         raise

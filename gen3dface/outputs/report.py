@@ -125,6 +125,10 @@ def is_finished(folder: Path, photo: Path, settings: Settings) -> bool:
     report = read_report(folder / "report.json")
     if report is None or not (folder / "head.glb").is_file() or not photo.is_file():
         return False
+    try:
+        same_photo = report.get("photo", {}).get("sha256") == file_sha256(photo)
+    except OSError:  # a photo that cannot be read any more: let the run say so
+        return False
     same_program = report.get("versions", {}).get("gen3dface") == __version__
     same_settings = report.get("settings") == asdict(settings)
-    return same_program and same_settings and report.get("photo", {}).get("sha256") == file_sha256(photo)
+    return same_program and same_settings and same_photo

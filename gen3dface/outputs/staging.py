@@ -23,19 +23,28 @@ def staged_folder(final: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written, or `final` holds something that gen3dface did not write.
     """
-    _check_replaceable(final)
     staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
-    made_parent = not final.parent.exists()
+    with _writing(final):
+        _check_replaceable(final)
+        new_parents = [parent for parent in final.parents if not parent.exists()]  # deepest first
     try:
-        try:
+        with _writing(final):
             staging.mkdir(parents=True)
-            yield staging
+        yield staging
+        with _writing(final):
             _swap(staging, final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-            if made_parent:
-                with suppress(OSError):  # it holds something by now
-                    final.parent.rmdir()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):  # one of them holds something by now
+            for parent in new_parents:
+                parent.rmdir()
+
+
+@contextmanager
+def _writing(final: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to make or rename a folder into an OutputError."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(write_failure(final, error)) from error
 

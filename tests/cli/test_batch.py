@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from gen3dface import __version__, cli
 from gen3dface.errors import AssetError, OutputError
+from gen3dface.outputs import report
 from gen3dface.outputs.batch import run_photos
 from gen3dface.outputs.gallery import check_gallery
 from gen3dface.outputs.inputs import find_photos
-from gen3dface.outputs.report import Settings
+from gen3dface.outputs.report import Settings, file_sha256
 from gen3dface.outputs.stages import Stages
 
 pytestmark = pytest.mark.usefixtures("short_turntable")
@@ -77,6 +78,22 @@ def test_resume_makes_only_what_is_missing(
     assert (tmp_path / "out" / "b" / "head.glb").is_file()
     command("head", first, "-o", tmp_path / "out", "--views-size", 64, "--resume", "--seed", 1)
     assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns > before
+
+
+def test_resume_goes_on_past_a_photo_that_cannot_be_read(
+    make_photo: Make, tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, settings = find_photos([make_photo("a.png"), make_photo("b.png")]), Settings(views_size=64)
+    assert [o.state for o in run_photos(jobs, tmp_path / "out", settings, stages)] == ["done", "done"]
+
+    def refuse_a(path: Path) -> str:  # as the operating system does; file modes do not bind an administrator
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied")
+        return file_sha256(path)
+
+    monkeypatch.setattr(report, "file_sha256", refuse_a)
+    outcomes = list(run_photos(jobs, tmp_path / "out", settings, stages, resume=True))
+    assert [outcome.state for outcome in outcomes] == ["done", "skipped"]
 
 
 @pytest.mark.parametrize(

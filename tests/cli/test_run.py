@@ -147,9 +147,23 @@ def test_a_file_in_the_place_of_the_folder(photo: Path, tmp_path: Path, stages: 
 
 
 def test_interruption_removes_the_temporary_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "deep" / "out") as staging:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "a" / "b" / "c" / "out") as staging:
         (staging / "half").touch()
         raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_a_new_parent_that_someone_else_uses_by_now_stays(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "a" / "b" / "out"):
+        (tmp_path / "a" / "note.txt").touch()
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "note.txt"]
+
+
+def test_a_stage_that_cannot_read_is_not_taken_for_a_failed_write(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="weights"), staged_folder(tmp_path / "out"):
+        raise FileNotFoundError(2, "no such file", "weights.onnx")
     assert not list(tmp_path.iterdir())
 
 
