@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gen3dface import __version__
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 from gen3dface.recon.export_glb_buffer import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuffer, index_type
 from gen3dface.recon.textured_head import Floats, Ints, Skeleton, TexturedHead, vertex_normals
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 from gen3dface.recon.textured_head import TexturedHead, vertex_normals
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gen3dface.errors import TexturedHeadError
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 from gen3dface.recon.textured_head import Material, Skeleton, TexturedHead
 
 FORMAT = "gen3dface.TexturedHead.1"

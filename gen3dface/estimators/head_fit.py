@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.errors import EstimationError, Gen3DFaceError, HeadModelError
+from gen3dface.errors import EstimationError, HeadModelError
 from gen3dface.estimators.hanging_hair import HangingHair
+from gen3dface.files import write_atomically
 from gen3dface.render import Surface
 
 if TYPE_CHECKING:
     from gen3dface.heads import HeadMesh, HeadModel
 
-_FORMAT = "gen3dface.head_fit.4"
+_FORMAT = "gen3dface.head_fit.5"
 _TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
 _HAIR = ("vertices", "faces", "uvs", "uv_faces")
 _BYTES_LIMIT = 64 << 20
@@ -84,16 +86,17 @@ class HeadFit:
         return replace(mesh, vertices=mesh.vertices + self.offsets)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file."""
+        """Write a safetensors file, the same bytes for the same fit. Raises OutputError when it cannot be written."""
         tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in _TENSORS}
         tensors["world_to_camera"] = self.camera.world_to_camera.cpu().contiguous()
         tensors["intrinsics"] = self.camera.intrinsics.cpu().contiguous()
         tensors["image_size"] = torch.tensor([self.camera.height, self.camera.width])
         tensors["confidence"] = torch.tensor(self.confidence, dtype=torch.float64)
-        metadata = {"format": _FORMAT, "model_name": self.model_name, "model_version": self.model_version}
+        note = {"format": _FORMAT, "model_name": self.model_name, "model_version": self.model_version}
         if self.hair is not None:
             tensors |= {f"hair.{name}": getattr(self.hair, name).cpu().contiguous() for name in _HAIR}
-        save_file(tensors, str(path), metadata)
+        # one value: safetensors writes several in an order that changes from run to run
+        write_atomically(path, save(tensors, {"head_fit": json.dumps(note)}))
 
     @classmethod
     def load(cls, path: str | Path) -> HeadFit:
@@ -106,25 +109,25 @@ class HeadFit:
             if Path(path).stat().st_size > _BYTES_LIMIT:
                 raise EstimationError(f"{path} is larger than {_BYTES_LIMIT >> 20} MiB and cannot be a head fit.")
             with safe_open(str(path), framework="pt") as file:
-                metadata = file.metadata() or {}
+                note = json.loads((file.metadata() or {}).get("head_fit", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-            return cls._from_tensors(tensors, metadata)
+            return cls._from_tensors(tensors, note)
         except EstimationError:
             raise
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, Gen3DFaceError) as error:
+        except Exception as error:  # a damaged file raises nearly anything
             raise EstimationError(f"{path} cannot be read as a head fit: {error!r}.") from error
 
     @classmethod
-    def _from_tensors(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> HeadFit:
-        if metadata.get("format") != _FORMAT:
-            raise EstimationError(f"Not a head fit of this version: format is {metadata.get('format')!r}.")
+    def _from_tensors(cls, tensors: dict[str, Tensor], note: dict[str, str]) -> HeadFit:
+        if note.get("format") != _FORMAT:
+            raise EstimationError(f"Not a head fit of this version: format is {note.get('format')!r}.")
         height, width = tensors["image_size"].tolist()
         camera = Cameras(tensors["world_to_camera"], tensors["intrinsics"], height, width)
         fields = {name: tensors[name] for name in _TENSORS}
         hair = HangingHair(*(tensors[f"hair.{name}"] for name in _HAIR)) if "hair.vertices" in tensors else None
         return cls(
-            metadata["model_name"],
-            metadata["model_version"],
+            note["model_name"],
+            note["model_version"],
             camera=camera,
             confidence=tensors["confidence"].item(),
             hair=hair,

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from gen3dface.errors import OutputError
+from gen3dface.files import write_atomically
 from gen3dface.outputs.batch import Outcome
 from gen3dface.outputs.inputs import readable_name
 from gen3dface.outputs.pictures import encode
-from gen3dface.recon.export_files import write_atomically
 from gen3dface.viewer.gallery import GALLERY_MARK, Card, gallery_page
 
 THUMBNAIL_SIDE = 256  # pixels

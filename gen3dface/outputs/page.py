@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gen3dface.files import write_atomically
 from gen3dface.outputs.pictures import encode, photo_for_page, to_bytes
 from gen3dface.outputs.report import Report
-from gen3dface.recon.export_files import write_atomically
 from gen3dface.viewer.page import PageContent, ViewPicture, head_page
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 
 SHEET_GAP = 4  # pixels between the views
 PHOTO_SIDE = 900  # pixels: the photo's longer side on the page

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gen3dface.files import write_atomically
 from gen3dface.outputs.inputs import readable_name
 from gen3dface.outputs.page import write_page
 from gen3dface.outputs.pictures import contact_sheet, encode, to_bytes, write_json
@@ -13,7 +14,6 @@ from gen3dface.outputs.report import Report, Settings, file_sha256
 from gen3dface.outputs.stages import Stages
 from gen3dface.outputs.staging import staged_folder
 from gen3dface.outputs.turntable import render_turntable, write_video
-from gen3dface.recon.export_files import write_atomically
 
 if TYPE_CHECKING:
     from gen3dface.estimators import HeadFit

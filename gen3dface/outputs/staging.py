@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gen3dface.errors import OutputError
+from gen3dface.files import write_failure
 from gen3dface.outputs.report import is_report
-from gen3dface.recon.export_files import write_failure
 
 
 @contextmanager

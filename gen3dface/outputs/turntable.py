@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from gen3dface.cameras import Cameras, orbit
 from gen3dface.errors import OutputError
-from gen3dface.recon.export_files import write_failure
+from gen3dface.files import write_failure
 from gen3dface.recon.preview import render_head
 from gen3dface.recon.textured_head import TexturedHead
 

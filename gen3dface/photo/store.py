@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import save
 
-from gen3dface.errors import OutputError, PortraitError
+from gen3dface.errors import PortraitError
+from gen3dface.files import write_atomically
 from gen3dface.photo.portrait import Portrait
 
-FORMAT = "gen3dface.portrait.1"
+FORMAT = "gen3dface.portrait.2"
 MAX_BYTES = 1 << 30
 _H, _W = -1, -2  # any height and width, the same in every array
 _LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
@@ -35,18 +34,8 @@ def save_portrait(portrait: Portrait, path: str | PathLike[str]) -> None:
         name: np.ascontiguousarray(getattr(portrait, name), kind) for name, (_, kind) in _LAYOUT.items()
     }
     note = {"score": portrait.score, "source": portrait.source, "warnings": portrait.warnings}
-    target = Path(path)
-    try:
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        try:
-            save_file(arrays, part, {"format": FORMAT, "portrait": json.dumps(note)})
-            os.chmod(part, 0o644)
-            os.replace(part, target)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{target}: the portrait cannot be written ({error})") from error
+    # one value: safetensors writes several in an order that changes from run to run
+    write_atomically(path, save(arrays, {"portrait": json.dumps({"format": FORMAT, **note})}))
 
 
 def load_saved_portrait(path: str | PathLike[str]) -> Portrait:
@@ -55,13 +44,14 @@ def load_saved_portrait(path: str | PathLike[str]) -> Portrait:
         if Path(path).stat().st_size > MAX_BYTES:
             raise PortraitError(f"{path}: larger than {MAX_BYTES >> 20} MiB, so no portrait")
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT or set(file.keys()) != set(_LAYOUT):
+            note = json.loads((file.metadata() or {}).get("portrait", "{}"))
+            if note.get("format") != FORMAT or set(file.keys()) != set(_LAYOUT):
                 raise PortraitError(f"{path}: no portrait saved by this version ({FORMAT}); save it again")
             arrays = {name: file.get_tensor(name) for name in _LAYOUT}
-        note = json.loads(metadata["portrait"])
         return _portrait(arrays, note)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except PortraitError:
+        raise
+    except Exception as error:  # a damaged file raises nearly anything
         raise PortraitError(f"{path}: not a readable portrait ({error})") from error
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gen3dface.cameras import orbit
-from gen3dface.errors import EstimationError, HeadModelError
+from gen3dface.errors import EstimationError, HeadModelError, OutputError
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.confidence import confidence
 from gen3dface.estimators.default import head_fit
@@ -117,6 +117,22 @@ def test_saving_keeps_everything(fit: HeadFit, tmp_path: Path) -> None:
     assert torch.equal(again.camera.world_to_camera, fit.camera.world_to_camera)
     assert (again.camera.height, again.camera.width, again.confidence) == (HEIGHT, WIDTH, fit.confidence)
     assert (again.model_name, again.model_version) == (fit.model_name, fit.model_version)
+
+
+def test_the_same_fit_is_saved_as_the_same_bytes(fit: HeadFit, tmp_path: Path) -> None:
+    fit.save(tmp_path / "0")
+    for number in range(1, 9):
+        fit.save(tmp_path / f"{number}")
+    contents = {path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(contents) == 1
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "0").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(fit: HeadFit, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        fit.save(tmp_path / "taken" / "fit.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"\xff" * 8, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])

@@ -14,7 +14,7 @@ import pytest
 import trimesh
 
 from gen3dface.errors import OutputError, TexturedHeadError
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 from gen3dface.recon.textured_head import Skeleton, TexturedHead, vertex_normals
 
 
@@ -149,7 +149,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from gen3dface.errors import OutputError
-from gen3dface.recon.export_files import write_atomically
+from gen3dface.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

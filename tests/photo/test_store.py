@@ -1,5 +1,7 @@
 """A saved portrait comes back the same, and nothing else is taken for one."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -35,6 +37,9 @@ def test_round_trip_is_exact(made_up, tmp_path):
     assert (loaded.box, loaded.score) == (made_up.box, made_up.score)
     assert (loaded.source, loaded.warnings) == (made_up.source, made_up.warnings)
     assert [p.name for p in tmp_path.iterdir()] == ["portrait.safetensors"]
+    first = path.read_bytes()
+    save_portrait(made_up, path)
+    assert path.read_bytes() == first
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 64])
@@ -66,7 +71,7 @@ def test_wrong_arrays_are_refused_by_name(made_up, tmp_path, name, value):
     path = tmp_path / "portrait.safetensors"
     save_portrait(made_up, path)
     arrays = load_file(path) | {name: value}
-    save_file(arrays, path, {"format": FORMAT, "portrait": '{"score": 1, "source": "x", "warnings": []}'})
+    save_file(arrays, path, {"portrait": json.dumps({"format": FORMAT, "score": 1, "source": "x", "warnings": []})})
     with pytest.raises(PortraitError, match=name):
         load_saved_portrait(path)
 
@@ -78,5 +83,5 @@ def test_other_safetensors_are_refused(tmp_path):
 
 
 def test_a_folder_that_is_not_there(made_up, tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         save_portrait(made_up, tmp_path / "nowhere" / "portrait.safetensors")
