@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OUTPUT_TYPES = ("pil", "pt", "np", "latent")
+PAPER_RANGE = {"elevation": [-40.0, 40.0]}  # degrees
 _RANGES = {"azimuth": "azimuths", "elevation": "elevations", "distance": "distances"}
 
 
@@ -86,6 +87,14 @@ def check_cameras(
     return chosen.to("cpu", torch.float32).resized(size, size)
 
 
+def fixed_views(pipe: Gen3DFacePipeline) -> int | None:
+    """The number of views that a model is fixed to, if it is."""
+    if pipe.conditioner is None or pipe.conditioner.volume.dense is None:
+        return None
+    settings = pipe.conditioner.volume.config
+    return settings["num_views"] if settings["view_fusion"] == "concat" else None
+
+
 def _warn_outside(cameras: Cameras, trained: Mapping[str, Sequence[float]]) -> None:
     values = {"azimuths": cameras.azimuths, "elevations": cameras.elevations, "distances": cameras.centers.norm(dim=-1)}
     for name, (low, high) in trained.items():
@@ -112,6 +121,8 @@ def check_components(pipe: Gen3DFacePipeline) -> None:
             f"image_size {pipe.config['image_size']} is no multiple of {latent_factor(pipe.vae) * levels}, the "
             "autoencoder's factor times the UNet's."
         )
+    if pipe.config["frustum_photo"] and pipe.unet.config["input_view"] != "extra_frame":
+        raise ConfigError("frustum_photo is for a UNet whose input_view is extra_frame.")
     prediction = pipe.scheduler.config.get("prediction_type") if pipe.scheduler is not None else "sample"
     if pipe.unet.config["gate_channels"] and prediction != "sample":
         raise ConfigError(f"The UNet's copy gate needs prediction_type sample; the scheduler has {prediction!r}.")

@@ -65,7 +65,7 @@ def _tokens(pipe: Gen3DFacePipeline, tokens: Tensor, subjects: Sequence[Subject]
 def _plain_features(latent: Tensor, images: Tensor, alpha: Tensor) -> Tensor:
     """Latent, colour in -1..1 and matte at the latents' size, [B, C + 4, h, w]."""
     pictures = torch.cat([2 * images - 1, alpha], 1).to(latent)
-    return torch.cat([latent, F.adaptive_avg_pool2d(pictures, latent.shape[-2:])], 1)
+    return torch.cat([latent, F.adaptive_avg_pool2d(pictures, latent.shape[-1])], 1)
 
 
 def _with_projection(pipe: Gen3DFacePipeline, built: Scene, subjects: Sequence[Subject], views: Cameras) -> Scene:
@@ -93,9 +93,10 @@ def _with_volume(
     volume = pipe.conditioner.volume
     latent_size = built.input_latent.shape[-1]
     geometry = scene.scene_geometry(pipe.conditioner, subjects, views, latent_size, pipe.config["frustum_photo"])
-    built = replace(built, geometry=geometry.to(pipe._execution_device))
+    geometry = geometry.to(pipe._execution_device)
+    built = replace(built, geometry=geometry)
     if volume.config["photo_channels"]:
-        built = replace(built, photo_volume=volume.unproject_photo(features.float(), built.geometry.volume))
+        built = replace(built, photo_volume=volume.unproject_photo(features.float(), geometry.volume))
     names = pipe.config["vertex_features"]
     if names:
         built = replace(built, vertex_features=torch.stack([scene.vertex_features(names, s) for s in subjects]))

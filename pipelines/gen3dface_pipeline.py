@@ -5,8 +5,8 @@ Read it in diffusers' order: check inputs, encode, timesteps, latents, geometry,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,19 +18,30 @@ from gen3dface.cameras import Cameras
 from gen3dface.errors import ConfigError
 from gen3dface.estimators import HeadFit
 from gen3dface.heads import HeadModel
+
+# diffusers finds a component only in a module that is already loaded
+from gen3dface.models import autoencoder, photo_encoder  # noqa: F401
 from gen3dface.models.conditioner import VolumeConditioner
 from gen3dface.models.multiview_unet import MultiViewUNet
 from gen3dface.models.token_projection import ViewTokenProjection
 from gen3dface.pipelines import checks, codec
-from gen3dface.pipelines.conditions import build_scene, module_dtype
-from gen3dface.pipelines.output import MultiViewOutput, as_output_type
-from gen3dface.pipelines.scene import Scene, silhouettes
-from gen3dface.pipelines.subjects import PhotoInput, Subject, load_subjects
+from gen3dface.pipelines.conditions import build_scene
+from gen3dface.pipelines.decoding import decode_views
+from gen3dface.pipelines.output import MultiViewOutput, OutputType
+from gen3dface.pipelines.scene import Scene
+from gen3dface.pipelines.steps import guidance_scales, predict, step_arguments
+from gen3dface.pipelines.subjects import PhotoInput, load_subjects
 
 if TYPE_CHECKING:
     from gen3dface.models.build import Models
 
 Generators = torch.Generator | list[torch.Generator] | None
+
+_CUSTOM_PIPELINE = """# for diffusers' custom_pipeline; needs `pip install gen3dface`
+from gen3dface.pipelines.gen3dface_pipeline import Gen3DFacePipeline
+
+__all__ = ["Gen3DFacePipeline"]
+"""
 
 
 class Gen3DFacePipeline(DiffusionPipeline):
@@ -52,10 +63,10 @@ class Gen3DFacePipeline(DiffusionPipeline):
         vertex_features: what the mesh branch is told of each vertex, see `scene.VERTEX_FEATURES`; none in the paper.
         frustum_photo: the input frame looks into the volume too; the paper does not say, by default it does not.
         trained_range: (lowest, highest) of the training's cameras: `azimuth`, `elevation` in degrees, `distance` in
-            metres. Outside it a call warns.
+            metres. Outside it a call warns. None: the paper's data, elevation -40..40.
     """
 
-    model_cpu_offload_seq = "image_encoder->token_projection->conditioner->unet->vae"
+    model_cpu_offload_seq: str = "image_encoder->token_projection->conditioner->unet->vae"
     _optional_components = ["conditioner", "image_encoder", "token_projection"]  # noqa: RUF012
     _callback_tensor_inputs = ["latents", "prediction"]  # noqa: RUF012
 
@@ -93,28 +104,38 @@ class Gen3DFacePipeline(DiffusionPipeline):
             shells=list(shells),
             vertex_features=list(vertex_features),
             frustum_photo=frustum_photo,
-            trained_range=trained_range,
+            trained_range=checks.PAPER_RANGE if trained_range is None else trained_range,
         )
         self._interrupt = False
         checks.check_components(self)
 
     @classmethod
     def from_models(cls, models: Models, **settings: Any) -> Gen3DFacePipeline:
-        """A pipeline of what `build_models` made; `settings` are further arguments of the class."""
+        """A pipeline of what `build_models` made; `settings` are other arguments of the class."""
         known = models.settings
-        return cls(
-            vae=models.vae,
-            unet=models.unet,
-            scheduler=models.scheduler,
-            conditioner=models.conditioner,
-            image_encoder=models.image_encoder,
-            token_projection=models.token_projection,
-            image_size=known.image_size,
-            view_convention=known.view_convention,
-            frustum_photo=known.frustum_photo,
-            shells=known.shells,
-            **settings,
-        )
+        parts: dict[str, Any] = {
+            "vae": models.vae,
+            "unet": models.unet,
+            "scheduler": models.scheduler,
+            "conditioner": models.conditioner,
+            "image_encoder": models.image_encoder,
+            "token_projection": models.token_projection,
+            "image_size": known.image_size,
+            "view_convention": known.view_convention,
+            "frustum_photo": known.frustum_photo,
+            "shells": known.shells,
+        }
+        return cls(**(parts | settings))
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **settings: Any) -> None:
+        """`DiffusionPipeline.save_pretrained`, and a file by which diffusers finds this class.
+
+        With that file, `DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)`
+        reads the pipeline as this class does.
+        """
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / "pipeline.py").write_text(_CUSTOM_PIPELINE, encoding="utf-8")
+        super().save_pretrained(save_directory, *args, **settings)
 
     @property
     def interrupt(self) -> bool:
@@ -132,7 +153,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
         eta: float = 1.0,
         generator: Generators = None,
         latents: Tensor | None = None,
-        output_type: str = "pil",
+        output_type: OutputType = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Tensor]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -168,7 +189,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
         checks.check_callback(callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         checks.check_components(self)
         size, side = self.config["image_size"], self.config["crop_side"]
-        views = checks.check_cameras(cameras, size, self.config["trained_range"], self._fixed_views())
+        views = checks.check_cameras(cameras, size, self.config["trained_range"], checks.fixed_views(self))
         subjects = load_subjects(image, head, head_model, size, side)
         self._interrupt = False
 
@@ -184,7 +205,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
         latents = self._denoise(
             latents,
             scene,
-            _guidance(guidance_scale, guidance_interval, len(self.scheduler.timesteps)),
+            guidance_scales(guidance_scale, guidance_interval, len(self.scheduler.timesteps)),
             eta,
             generator,
             callback_on_step_end,
@@ -192,20 +213,13 @@ class Gen3DFacePipeline(DiffusionPipeline):
         )
 
         # 6. decode
-        made = self._decode(latents, subjects, views, output_type)
+        made = decode_views(self, latents, subjects, views, output_type)
         self.maybe_free_model_hooks()
         several = isinstance(image, (list, tuple))
         if not return_dict:
             columns = tuple(list(column) for column in zip(*(m.to_tuple() for m in made), strict=True))
             return columns if several else made[0].to_tuple()
         return made if several else made[0]
-
-    def _fixed_views(self) -> int | None:
-        """The number of views that the model is fixed to, if it is."""
-        if self.conditioner is None or self.conditioner.volume.dense is None:
-            return None
-        settings = self.conditioner.volume.config
-        return settings["num_views"] if settings["view_fusion"] == "concat" else None
 
     def _noise(self, batch: tuple[int, int], given: Tensor | None, generator: Generators) -> Tensor:
         """Noisy latents to start from, [B, N, C, h, w] float32."""
@@ -237,8 +251,8 @@ class Gen3DFacePipeline(DiffusionPipeline):
             for i, t in enumerate(self.scheduler.timesteps):
                 if self.interrupt:
                     continue
-                prediction = self._predict(latents, t, scene, guided, guidance[i])
-                extra = _step_arguments(self.scheduler, eta, generator, latents, final=i == last)
+                prediction = predict(self, latents, t, scene, guided, guidance[i])
+                extra = step_arguments(self.scheduler, eta, generator, latents, final=i == last)
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
                 if callback is not None:
                     tensors = {"latents": latents, "prediction": prediction}
@@ -246,72 +260,3 @@ class Gen3DFacePipeline(DiffusionPipeline):
                     latents = changed.get("latents", latents)
                 bar.update()
         return latents
-
-    def _predict(self, latents: Tensor, t: Tensor, scene: Scene, guided: Scene, guidance: float) -> Tensor:
-        """The guided prediction [B, N, C, h, w] float32: u + s (c - u), both halves in one batch."""
-        sample = self.scheduler.scale_model_input(latents, t).to(self.unet.dtype)
-        volumes = self._volumes(sample, t, scene)
-        if guidance == 1:
-            return self._unet(sample, t, scene, volumes)
-        conditional, unconditional = self._unet(torch.cat([sample, sample]), t, guided, volumes).chunk(2)
-        return unconditional + guidance * (conditional - unconditional)
-
-    def _volumes(self, sample: Tensor, t: Tensor, scene: Scene) -> tuple[Tensor, ...] | None:
-        if self.conditioner is None:
-            return None
-        return self.conditioner(
-            sample, t.expand(len(sample)), scene.view, scene.geometry, scene.vertex_features, scene.photo_volume
-        )
-
-    def _unet(self, sample: Tensor, t: Tensor, scene: Scene, volumes: Sequence[Tensor] | None) -> Tensor:
-        return self.unet(
-            sample,
-            t,
-            scene.tokens,
-            volumes=volumes,
-            input_latent=scene.input_latent,
-            conditions=scene.conditions,
-            copy=scene.copy,
-            return_dict=False,
-        )[0].float()
-
-    def _decode(
-        self, latents: Tensor, subjects: Sequence[Subject], views: Cameras, output_type: str
-    ) -> list[MultiViewOutput]:
-        """One output a photo."""
-        if output_type == "latent":
-            rows = zip(latents, subjects, strict=True)
-            return [MultiViewOutput(z, silhouettes(s, views), views, s.fit, z) for z, s in rows]
-        images, alpha = codec.decode(self.vae, latents.flatten(0, 1).to(module_dtype(self.vae)))
-        images = images.unflatten(0, latents.shape[:2]).cpu()
-        if alpha is None:
-            drawn = [silhouettes(s, views) for s in subjects]
-            masks = [codec.masks_over_white(i, m) for i, m in zip(images, drawn, strict=True)]
-        else:
-            masks = list(alpha.unflatten(0, latents.shape[:2]).cpu())
-        return [
-            MultiViewOutput(as_output_type(i, output_type), m, views, s.fit, z)
-            for i, m, s, z in zip(images, masks, subjects, latents, strict=True)
-        ]
-
-
-def _guidance(scale: float, interval: tuple[float, float], steps: int) -> list[float]:
-    """The guidance scale of each step; 1, which is none, outside the interval."""
-    low, high = interval[0] * steps, interval[1] * steps
-    return [scale if low <= i < high else 1.0 for i in range(steps)]
-
-
-def _step_arguments(scheduler: Any, eta: float, generator: Generators, latents: Tensor, final: bool) -> dict[str, Any]:
-    """What this scheduler's step takes beyond the usual.
-
-    The last step of DDIM adds no noise, as in the peers' samplers: what it added would stay in the views.
-    """
-    known = inspect.signature(scheduler.step).parameters
-    found: dict[str, Any] = {}
-    if "eta" in known:
-        found["eta"] = eta
-    if final and eta and "variance_noise" in known and "eta" in known:
-        found["variance_noise"] = torch.zeros_like(latents)
-    elif "generator" in known:
-        found["generator"] = generator
-    return found

@@ -54,7 +54,7 @@ def load_subjects(
         ConfigError: the numbers of photos and heads differ, or there are none.
         HeadError: a head is not finite, not in metres, or not around the origin.
     """
-    photos = list(images) if isinstance(images, (list, tuple)) else [images]
+    photos: list[PhotoInput] = list(images) if isinstance(images, (list, tuple)) else [images]  # type: ignore[list-item]
     fits = [heads] if isinstance(heads, HeadFit) else [None] * len(photos) if heads is None else list(heads)
     if not photos or len(fits) != len(photos):
         raise ConfigError(f"Got {len(photos)} photos and {len(fits)} heads; pass one head for each photo, or none.")

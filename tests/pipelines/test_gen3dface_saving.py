@@ -1,0 +1,80 @@
+"""A pipeline survives its folder: variants, dtypes, shards, optional parts, and diffusers' own door."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline, EulerDiscreteScheduler
+
+from gen3dface.pipelines import Gen3DFacePipeline
+from tests.pipelines.tiny_models import PAPER, SMALL, inputs, tiny_pipeline
+
+
+@pytest.fixture(scope="module", params=[PAPER, SMALL], ids=["paper", "small"])
+def pipe(request: pytest.FixtureRequest) -> Gen3DFacePipeline:
+    return tiny_pipeline(request.param, trained_range={"azimuth": [-90.0, 90.0]})
+
+
+def _quiet(pipe: Gen3DFacePipeline) -> Gen3DFacePipeline:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_saving_and_loading_changes_nothing(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    again = _quiet(Gen3DFacePipeline.from_pretrained(tmp_path))
+    assert torch.equal(again(**inputs()).images, pipe(**inputs()).images)
+    own = {k: v for k, v in pipe.config.items() if not isinstance(v, (tuple, list)) and not k.startswith("_")}
+    assert {k: again.config[k] for k in own} == own
+    assert again.config["shells"] == pipe.config["shells"]
+    assert again.token_projection is None
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_variant_dtype_and_shards(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path, variant="ema", max_shard_size="200KB")
+    assert len(list((tmp_path / "unet").glob("*.ema*.safetensors"))) > 1
+    again = _quiet(Gen3DFacePipeline.from_pretrained(tmp_path, variant="ema", torch_dtype=torch.bfloat16))
+    assert again.unet.dtype == again.conditioner.dtype == torch.bfloat16
+    assert torch.equal(again.unet.unet.conv_in.weight, pipe.unet.unet.conv_in.weight.bfloat16())
+
+
+def test_a_component_can_be_given_at_loading(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    again = Gen3DFacePipeline.from_pretrained(tmp_path, scheduler=scheduler)
+    assert again.scheduler is scheduler
+
+
+def test_a_pipeline_can_do_without_its_optional_parts(tmp_path: Path) -> None:
+    config = PAPER | {"unet": {**PAPER["unet"], "volume_channels": None}}
+    pipe = tiny_pipeline(config, conditioner=None, image_encoder=None)
+    pipe.save_pretrained(tmp_path)
+    again = _quiet(Gen3DFacePipeline.from_pretrained(tmp_path))
+    assert again.image_encoder is None and again.conditioner is None
+    assert torch.equal(again(**inputs()).images, pipe(**inputs()).images)
+
+
+def test_diffusers_loads_it_by_its_own_door(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path / "model")
+    folder = str(tmp_path / "model")
+    again = _quiet(DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True))
+    assert type(again) is Gen3DFacePipeline
+    assert torch.equal(again(**inputs()).images, pipe(**inputs()).images)
+
+
+def test_a_fresh_process_finds_every_component(tmp_path: Path) -> None:
+    tiny_pipeline(SMALL).save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert index["unet"] == ["gen3dface.models.multiview_unet", "MultiViewUNet"]
+    code = (
+        "from gen3dface.pipelines import Gen3DFacePipeline as P; "
+        f"print(type(P.from_pretrained({str(tmp_path)!r}).vae).__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == "PixelAutoencoder"
