@@ -16,6 +16,8 @@ from torch import Tensor
 
 from gen3dface.errors import CameraError
 
+MAX_SIDE = 65_536  # px, more than any image format in use holds
+
 
 @dataclass(frozen=True)
 class Cameras:
@@ -39,8 +41,14 @@ class Cameras:
                 "Cameras need world_to_camera [N,4,4] and intrinsics [N,3,3], got "
                 f"{tuple(self.world_to_camera.shape)} and {tuple(self.intrinsics.shape)}."
             )
-        if self.height < 1 or self.width < 1:
-            raise CameraError(f"Cameras need a positive image size, got {self.height} x {self.width}.")
+        if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
+            raise CameraError(f"Cameras need images of 1 to {MAX_SIDE} px a side, got {self.height} x {self.width}.")
+
+    def check_finite(self) -> None:
+        """Raise `CameraError` where a matrix, read from a file for instance, holds NaN or infinite values."""
+        for name in ("world_to_camera", "intrinsics"):
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise CameraError(f"{name} holds NaN or infinite values.")
 
     def __len__(self) -> int:
         return self.world_to_camera.shape[0]
@@ -131,12 +139,14 @@ class Cameras:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Cameras:
-        """Read what `to_dict` wrote; `CameraError` when something is missing or misshapen."""
+        """Read what `to_dict` wrote; `CameraError` when something is missing, misshapen or not finite."""
         try:
             matrices = [torch.tensor(data[k], dtype=torch.float32) for k in ("world_to_camera", "intrinsics")]
-            return cls(matrices[0], matrices[1], int(data["height"]), int(data["width"]))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            cameras = cls(matrices[0], matrices[1], int(data["height"]), int(data["width"]))
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
             raise CameraError(f"These are not cameras as written by Cameras.to_dict: {error!r}.") from error
+        cameras.check_finite()
+        return cameras
 
     def to_nerf(self, file_names: list[str]) -> dict[str, Any]:
         """A NeRF `transforms.json`: camera-to-world with OpenGL axes (y up, z backward)."""

@@ -123,6 +123,23 @@ def test_dict_round_trip_and_refusals() -> None:
         Cameras(torch.eye(3)[None], torch.eye(3)[None], 4, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("height", 65_537),
+        ("width", float("inf")),
+        ("width", 0),
+        ("intrinsics", [[[float("nan")] * 3] * 3] * 16),
+        ("world_to_camera", [[[float("inf")] * 4] * 4] * 16),
+        ("world_to_camera", [[[10**30] * 4] * 4] * 15),
+        ("world_to_camera", 1.0),
+    ],
+)
+def test_numbers_that_no_camera_has_are_refused(name: str, value: object) -> None:
+    with pytest.raises(CameraError):
+        Cameras.from_dict({**rig("head360", 64).to_dict(), name: value})
+
+
 def test_nerf_transforms_look_down_minus_z() -> None:
     cameras = rig("head360", 64)[4]
     frame = cameras.to_nerf(["a.png"])["frames"][0]

@@ -15,6 +15,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError, HeadModelError
 from gen3dface.estimators.hanging_hair import HangingHair
+from gen3dface.estimators.landmark_model import LANDMARKS
 from gen3dface.files import write_atomically
 from gen3dface.render import Surface
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 _FORMAT = "gen3dface.head_fit.5"
 _TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
 _HAIR = ("vertices", "faces", "uvs", "uv_faces")
+_SHAPES: dict[str, tuple[int | None, ...]] = {  # None: any length
+    "identity": (None,),
+    "expression": (None,),
+    "rotations": (None, 3),
+    "offsets": (None, 3),
+    "visibility": (None,),
+    "residual": (LANDMARKS,),
+}
 _BYTES_LIMIT = 64 << 20
 
 
@@ -49,9 +58,17 @@ class HeadFit:
     def __post_init__(self) -> None:
         if len(self.camera) != 1:
             raise EstimationError(f"A HeadFit holds one camera, got {len(self.camera)}.")
-        for name, shape in (("identity", "K"), ("expression", "52"), ("visibility", "V"), ("residual", "478")):
-            if getattr(self, name).ndim != 1:
-                raise EstimationError(f"HeadFit.{name} is [{shape}], got {tuple(getattr(self, name).shape)}.")
+        self.camera.check_finite()
+        for name, shape in _SHAPES.items():
+            _check("HeadFit", name, getattr(self, name), shape, nan=name == "residual")
+        if len(self.offsets) != len(self.visibility):
+            raise EstimationError(
+                f"HeadFit.offsets has {len(self.offsets)} vertices, HeadFit.visibility {len(self.visibility)}."
+            )
+        if not 0 <= self.confidence <= 1:
+            raise EstimationError(f"HeadFit.confidence is {self.confidence}, expected 0..1.")
+        if self.hair is not None:
+            _check_hair(self.hair)
 
     @property
     def median_residual(self) -> float:
@@ -133,3 +150,24 @@ class HeadFit:
             hair=hair,
             **fields,
         )
+
+
+def _check(owner: str, name: str, tensor: Tensor, shape: tuple[int | None, ...], nan: bool = False) -> None:
+    """Raise `EstimationError` unless `tensor` has the shape (None: any length) and finite numbers (or NaN)."""
+    fits = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+    if not (fits and tensor.is_floating_point()):
+        wanted = ", ".join("*" if side is None else str(side) for side in shape)
+        raise EstimationError(f"{owner}.{name} is float [{wanted}], got {tensor.dtype} {tuple(tensor.shape)}.")
+    finite = torch.isfinite(tensor) | torch.isnan(tensor) if nan else torch.isfinite(tensor)
+    if not bool(finite.all()):
+        raise EstimationError(f"{owner}.{name} holds {'infinite' if nan else 'NaN or infinite'} values.")
+
+
+def _check_hair(hair: HangingHair) -> None:
+    _check("HangingHair", "vertices", hair.vertices, (None, 3))
+    _check("HangingHair", "uvs", hair.uvs, (None, 2))
+    for name, corners, count in (("faces", hair.faces, len(hair.vertices)), ("uv_faces", hair.uv_faces, len(hair.uvs))):
+        if corners.shape != (len(hair.faces), 3) or corners.dtype != torch.int64:
+            raise EstimationError(f"HangingHair.{name} is int64 [G, 3], got {corners.dtype} {tuple(corners.shape)}.")
+        if corners.numel() and not (int(corners.min()) >= 0 and int(corners.max()) < count):
+            raise EstimationError(f"HangingHair.{name} holds indices outside 0..{count - 1}.")

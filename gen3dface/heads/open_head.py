@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from importlib import resources
 from typing import IO, Any
 
@@ -14,8 +12,6 @@ from torch import Tensor
 
 from gen3dface.errors import HeadModelError
 from gen3dface.heads.model import HeadModel
-
-_DAMAGE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def load_open_head() -> HeadModel:
@@ -40,7 +36,7 @@ def read_open_head(file: IO[bytes]) -> HeadModel:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return _model(dict(archive))
-    except _DAMAGE as error:
+    except Exception as error:  # zipfile, zlib and numpy raise nearly anything on damaged files
         message = "OpenHead's data file is damaged; reinstall gen3dface or build it again."
         raise HeadModelError(f"{message} ({error!r})") from error
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from gen3dface.cameras import orbit
-from gen3dface.errors import EstimationError, HeadModelError, OutputError
+from gen3dface.errors import CameraError, EstimationError, HeadModelError, OutputError
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.confidence import confidence
 from gen3dface.estimators.default import head_fit
+from gen3dface.estimators.hanging_hair import HangingHair
 from gen3dface.estimators.landmark_fit import fit_landmarks
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import LensPrior
@@ -143,6 +146,55 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
         HeadFit.load(path)
     with pytest.raises(EstimationError):
         HeadFit.load(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("offsets", torch.zeros(7, 3)),
+        ("offsets", torch.zeros(7)),
+        ("rotations", torch.zeros(5, 4)),
+        ("identity", torch.full((100,), torch.nan)),
+        ("rotations", torch.full((5, 3), torch.inf)),
+        ("residual", torch.full((478,), torch.inf)),
+        ("residual", torch.zeros(477)),
+        ("visibility", torch.zeros(9, dtype=torch.int64)),
+        ("confidence", torch.nan),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(fit: HeadFit, tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(EstimationError, match=name):
+        replace(fit, **{name: value})
+    fit.save(tmp_path / "fit.safetensors")
+    with safe_open(str(tmp_path / "fit.safetensors"), "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(tmp_path / "fit.safetensors") | {name: torch.as_tensor(value)}
+    save_file(tensors, tmp_path / "fit.safetensors", metadata)
+    with pytest.raises(EstimationError, match=name):
+        HeadFit.load(tmp_path / "fit.safetensors")
+
+
+def test_a_camera_that_is_not_finite_is_refused(fit: HeadFit) -> None:
+    nowhere = replace(fit.camera, world_to_camera=torch.full((1, 4, 4), torch.nan))
+    with pytest.raises(CameraError, match="world_to_camera"):
+        replace(fit, camera=nowhere)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("faces", torch.tensor([[0, 1, 3]])),
+        ("uv_faces", torch.tensor([[0, -1, 2]])),
+        ("faces", torch.tensor([[0.0, 1.0, 2.0]])),
+        ("vertices", torch.full((3, 3), torch.nan)),
+    ],
+)
+def test_hair_whose_parts_do_not_fit_is_refused(fit: HeadFit, name: str, value: torch.Tensor) -> None:
+    triangle = torch.arange(3)[None]
+    hair = HangingHair(torch.zeros(3, 3), triangle, torch.zeros(3, 2), triangle)
+    assert replace(fit, hair=hair).hair is hair
+    with pytest.raises(EstimationError, match=name):
+        replace(fit, hair=replace(hair, **{name: value}))
 
 
 def test_another_models_coefficients_are_refused(fit: HeadFit, model: HeadModel) -> None:

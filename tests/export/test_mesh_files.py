@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_npz_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
             entry.write(bytes(1 << 20))
     with pytest.raises(TexturedHeadError, match="unpacks to"):
         TexturedHead.load(tmp_path / "bomb.npz")
+
+
+def test_no_changed_byte_raises_anything_else(head: TexturedHead, tmp_path: Path) -> None:
+    head.save(tmp_path / "head.npz")
+    whole, random = (tmp_path / "head.npz").read_bytes(), np.random.default_rng(0)
+    directory = whole.index(b"PK\x01\x02")
+    for place in [*random.integers(0, len(whole), 150), *range(directory, directory + 60)]:
+        changed = bytearray(whole)
+        changed[place] ^= int(random.integers(1, 256))
+        (tmp_path / "bad.npz").write_bytes(changed)
+        with suppress(TexturedHeadError):  # a byte of no consequence may change
+            TexturedHead.load(tmp_path / "bad.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut short"])

@@ -1,6 +1,7 @@
 """The shipped OpenHead: its arrays, its anatomy and its prior."""
 
 import io
+from contextlib import suppress
 from importlib import resources
 
 import numpy as np
@@ -284,3 +285,14 @@ def test_a_damaged_file_is_refused(damage: bytes | None):
     content = (resources.files("gen3dface.heads") / "data" / "open_head.npz").read_bytes()
     with pytest.raises(HeadModelError, match="damaged"):
         read_open_head(io.BytesIO(content[: len(content) // 2] if damage is None else damage))
+
+
+def test_no_changed_byte_raises_anything_else():
+    """In the zip's directory, where a byte may name another compression, a password or another file."""
+    content = (resources.files("gen3dface.heads") / "data" / "open_head.npz").read_bytes()
+    random, directory = np.random.default_rng(0), content.index(b"PK\x01\x02")
+    for place in [*range(directory, directory + 46), *random.integers(0, len(content), 10)]:
+        changed = bytearray(content)
+        changed[place] ^= int(random.integers(1, 256))
+        with suppress(HeadModelError):  # a byte of no consequence may change
+            read_open_head(io.BytesIO(changed))
