@@ -30,7 +30,7 @@ class DepthAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """x [R, dim, h, w], context [R, context_dim, D, h, w] -> [R, dim, h, w]."""
         pixels = x.permute(0, 2, 3, 1)  # [R, h, w, dim]
-        rays = context.permute(0, 3, 4, 2, 1)  # [R, h, w, D, c]
+        rays = context.permute(0, 3, 4, 2, 1).contiguous()  # [R, h, w, D, c], laid out once for both products
         query = self.to_q(pixels).unflatten(-1, (self.heads, -1))
         key = self.to_k.weight.unflatten(0, (self.heads, -1))  # [heads, dim / heads, c]
         folded = torch.einsum("rhwnd,ndc->rhwnc", query, key) * query.shape[-1] ** -0.5
