@@ -10,8 +10,13 @@ export OMP_WAIT_POLICY ?= passive
 
 .PHONY: head test lint gallery clean
 
+# through the environment: names may hold spaces, quotes and $
+head: export PHOTO_FILE := $(value PHOTO)
+head: export OUT_FOLDER := $(value OUT)
 head: $(STAMP)
-	$(BIN)/gen3dface head $(if $(filter astronaut,$(PHOTO)),--example astronaut,"$(PHOTO)") -o "$(OUT)"
+	@if [ "$$PHOTO_FILE" = astronaut ]; \
+	then $(BIN)/gen3dface head -o "$$OUT_FOLDER" --example astronaut; \
+	else $(BIN)/gen3dface head -o "$$OUT_FOLDER" -- "$$PHOTO_FILE"; fi
 
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

