@@ -94,6 +94,7 @@ def depth_keys(module: DepthTransformer, ours: str = "", theirs: str = "") -> li
         ("attention.to_k", "depth_attn.to_k", pointwise(3)),
         ("attention.to_v", "depth_attn.to_v", pointwise(3)),
         ("attention.", "depth_attn.", pointwise(2)),
+        ("proj_context.0", "proj_context.0", pointwise(3)),
     ]
     return module_entries(module, ours, theirs, renames)
 

@@ -57,6 +57,17 @@ def match_layout(values: Tensor, like: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+class Pointwise(nn.Linear):
+    """A 1x1x1 convolution without bias; its weight [out, in] lets the UNet go channels-last, which knows no 3D."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [R, in, D, h, w] -> [R, out, D, h, w]."""
+        return (self.weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+
+
 class DepthTransformer(ModelMixin, ConfigMixin):
     """Fuses a frustum volume into a UNet feature, as a residual (SyncDreamer, section 3.3).
 
@@ -73,7 +84,7 @@ class DepthTransformer(ModelMixin, ConfigMixin):
         dim = heads * (head_dim or context_dim // 2)
         self.proj_in = nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(_GROUPS, dim), nn.SiLU())
         context_norm, last = nn.GroupNorm(_GROUPS, context_dim), nn.Conv2d(dim, channels, 3, padding=1, bias=False)
-        self.proj_context = nn.Sequential(nn.Conv3d(context_dim, context_dim, 1, bias=False), context_norm, nn.ReLU())
+        self.proj_context = nn.Sequential(Pointwise(context_dim, context_dim), context_norm, nn.ReLU())
         self.attention = DepthAttention(dim, context_dim, heads)
         self.proj_out = nn.Sequential(
             nn.GroupNorm(_GROUPS, dim),
