@@ -35,7 +35,8 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
 
     Args:
         model: the head model to fit (default: OpenHead).
-        focal: focal length in pixels of `portrait.image`, if known; else a portrait lens is assumed and refined.
+        focal: focal length in pixels of `portrait.image`, if known (default: `portrait.focal`, from EXIF); where
+            neither is, a portrait lens is assumed and refined.
 
     Raises:
         EstimationError: no head fits the landmarks within 10 % of the inter-ocular distance (median).
@@ -54,13 +55,15 @@ def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None =
 
 
 def regressed_prior(portrait: Portrait, model: HeadModel) -> ShapePrior:
-    """What the regression says about identity; the model's own population where it does not apply.
+    """What the regression says about identity; the population where it does not apply.
 
-    It does not apply to other head models, nor to landmarks outside its training range (extreme poses, drawings).
+    It does not apply to landmarks outside its training range (extreme poses, drawings), nor to other head models,
+    which have their own population.
     """
     regressor = regressor_for(model)
-    prior = None if regressor is None else regressor.predict(portrait.landmarks, portrait.blendshapes)
-    return prior or ShapePrior.standard(model.identity_size)
+    if regressor is None:
+        return ShapePrior.standard(model.identity_size)
+    return regressor.predict(portrait.landmarks, portrait.blendshapes) or regressor.population()
 
 
 def fit_portrait(
@@ -71,7 +74,7 @@ def fit_portrait(
     return fit_landmarks(
         landmarks,
         portrait.landmarks[:, :2] - centre,
-        LensPrior.for_image(portrait.height, portrait.width, focal),
+        LensPrior.for_image(portrait.height, portrait.width, focal or portrait.focal),
         prior.with_settled_size(landmarks.size_slope()),
         expression_weights(portrait.blendshapes, model),
     )

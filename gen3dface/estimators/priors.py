@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dface.photo.landmarks import FACE_OVAL
+
 Array = NDArray[np.float64]
 
-# The ring of landmarks on the face's outline, which the detector slides along the cheek.
-FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
 # Eyes (lids and iris), nose ridge and wings, lips: corners and edges that the detector finds to about a pixel.
 EYES = (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 263, 249, 390, 373, 374, 380, 381,
@@ -91,7 +88,7 @@ def landmark_spread() -> Array:
     spread[list(NOSE)] = 0.015
     spread[list(EYES)] = 0.012
     spread[list(LIPS)] = 0.015
-    spread[list(FACE_OVAL)] = 0.04
+    spread[list(FACE_OVAL)] = 0.04  # the detector slides them along the cheek
     return spread
 
 

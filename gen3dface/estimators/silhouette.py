@@ -19,6 +19,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadMesh, HeadModel
 from gen3dface.photo import Portrait
+from gen3dface.photo.parts import BODY_SKIN, FACE_SKIN, HAIR
 from gen3dface.raster import rasterize
 from gen3dface.render import sample_image, vertex_normals
 from gen3dface.texture import edge_laplacian
@@ -29,7 +30,6 @@ _INWARD, _OUTWARD = 0.02, 0.11  # metres that the outline may move
 _RIM = 0.25  # cosine at which a vertex counts half as lying on the outline
 _OFF_OUTLINE = 0.006  # metres outward at which an outline vertex must have left the mesh's own shadow
 _COVERED = 0.5  # share of an ear's vertices on hair from which it counts as hidden
-_HAIR = 1  # in Portrait.parts
 _SIDE = 512  # px of the masks that are searched
 
 
@@ -48,8 +48,8 @@ def hair_offsets(portrait: Portrait, mesh: HeadMesh, camera: Cameras, model: Hea
     """
     person = torch.from_numpy(portrait.matte > 0.5)
     parts = torch.from_numpy(portrait.parts)
-    hair = (parts == _HAIR) & person
-    target = SilhouetteTarget(hair, hair | (((parts == 2) | (parts == 3)) & person))
+    hair = (parts == HAIR) & person
+    target = SilhouetteTarget(hair, hair | (((parts == BODY_SKIN) | (parts == FACE_SKIN)) & person))
     movable = (
         model.regions["scalp"] | (model.regions["skull"] & ~model.regions["face"]) | model.regions["ears"]
     ).float()

@@ -3,7 +3,6 @@
 from gen3dface.photo.decode import DecodedImage, ImageSource, decode_image
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 from gen3dface.photo.portrait import Portrait, find_faces, load_portrait
-from gen3dface.photo.store import load_saved_portrait, save_portrait
 
 __all__ = [
     "BLENDSHAPE_NAMES",
@@ -13,6 +12,4 @@ __all__ = [
     "decode_image",
     "find_faces",
     "load_portrait",
-    "load_saved_portrait",
-    "save_portrait",
 ]

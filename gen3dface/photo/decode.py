@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from gen3dface.errors import Gen3DFaceError, ImageDecodeError, MissingExtraError
 from gen3dface.photo.colour import composite
+from gen3dface.photo.lens import exif_focal
 from gen3dface.photo.profiles import to_srgb
 from gen3dface.photo.sniff import is_heif, is_tiff, looks_like
 
@@ -38,7 +39,7 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 class DecodedImage:
     """rgb uint8 [H,W,3] sRGB, upright; alpha float32 [H,W] 0..1 or None where the file had none (rgb is then over
     white already); source: a name for messages; warnings: what was changed on the way; scale: of this picture over
-    the stored one, at most 1.
+    the stored one, at most 1; focal: focal length in px of this picture, where the camera noted it.
     """
 
     rgb: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class DecodedImage:
     source: str
     warnings: tuple[str, ...] = ()
     scale: float = 1.0
+    focal: float | None = None
 
 
 def decode_image(source: ImageSource, max_side: int = WORKING_SIDE) -> DecodedImage:
@@ -227,6 +229,7 @@ def _block_to_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _finish(image: Image.Image, stored: tuple[int, int], name: str, max_side: int, notes: list[str]) -> DecodedImage:
     """Upright, 8 bits, reduced, sRGB, over white. stored: (width, height) in the file."""
+    focal = exif_focal(image, stored)
     image = _narrow(_upright(image, notes))
     if max(stored) > max_side:
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
@@ -236,7 +239,7 @@ def _finish(image: Image.Image, stored: tuple[int, int], name: str, max_side: in
     if alpha is not None:
         rgb = composite(rgb, alpha)
     scale = max(image.size) / max(stored)
-    return DecodedImage(np.ascontiguousarray(rgb), alpha, name, tuple(notes), scale)
+    return DecodedImage(np.ascontiguousarray(rgb), alpha, name, tuple(notes), scale, focal and focal * scale)
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gen3dface.assets import fetch
 from gen3dface.errors import AssetError
+from gen3dface.photo.litert import interpreter
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -29,6 +30,12 @@ MEMBER_LIMIT = 32 << 20  # no network in the bundle comes near this many bytes
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 FOREHEAD_TOP, CHIN_BOTTOM = 10, 152
 FIVE_POINTS = (468, 473, 1, 61, 291)  # right and left iris, nose tip, right and left mouth corner
+
+# The face's outline among the 478 landmarks, in order.
+FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
 
 # Output order of the expression network without its first entry ("neutral"), which is the alphabetical order of
 # ARKit's names; tongueOut, which the network does not know, is appended and stays 0.
@@ -143,12 +150,7 @@ class FaceLandmarker:
         return self._network("face_blendshapes.tflite")
 
     def _network(self, member: str) -> Interpreter:
-        from ai_edge_litert.interpreter import Interpreter
-
-        content = read_member(self._model or fetch("face_landmarker"), member)
-        network = Interpreter(model_content=content, num_threads=self._threads)
-        network.allocate_tensors()
-        return network
+        return interpreter(read_member(self._model or fetch("face_landmarker"), member), self._threads)
 
 
 def crop_region(image: NDArray[np.uint8], region: FaceRegion) -> NDArray[np.uint8]:

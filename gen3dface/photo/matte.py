@@ -18,13 +18,13 @@ from scipy.ndimage import distance_transform_edt
 
 from gen3dface.assets import fetch
 from gen3dface.photo.guided import guided_upsample
-from gen3dface.photo.landmarks import REGION_SCALE, FaceLandmarks
+from gen3dface.photo.landmarks import FACE_OVAL, REGION_SCALE, FaceLandmarks
+from gen3dface.photo.litert import interpreter
+from gen3dface.photo.parts import BACKGROUND, HAIR
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
     from onnxruntime import InferenceSession
-
-BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHER = range(6)  # the segmenter's classes, in its order
 
 ALPHA_SIDE = 512  # shorter side of MODNet's input, px, as it was trained
 PARTS_SIDE = 256
@@ -35,12 +35,6 @@ SHOULDERS = 0.35  # face lengths from the chin down to them
 SURE_BACKGROUND = 0.2  # the segmenter's background score below which a pixel is certainly the person
 NECK_OF_DEBRIS = 0.05  # face lengths: whatever hangs on the person by less than twice this is not the person
 WISPS = 0.2  # face lengths that soft hair may stand off from the solid person
-
-# The face's outline among the 478 landmarks, in order.
-FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
 
 
 class PersonMatter:
@@ -127,12 +121,8 @@ class PersonMatter:
 
     @cached_property
     def _parts_network(self) -> Interpreter:
-        from ai_edge_litert.interpreter import Interpreter
-
         path = self._parts_model or fetch("selfie_multiclass")
-        network = Interpreter(model_path=str(path), num_threads=self._threads)
-        network.allocate_tensors()
-        return network
+        return interpreter(path.read_bytes(), self._threads)
 
 
 def _turned(face: FaceLandmarks, turns: int, size: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

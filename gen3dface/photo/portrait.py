@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Portrait:
         matte: float32 [H,W] in 0..1: how much of each pixel is the person (head, hair, neck, shoulders).
         parts: uint8 [H,W]: 0 background, 1 hair, 2 body skin, 3 face skin, 4 clothes, 5 other.
         source: the photo's name, for messages. warnings: what a user should know about the way here.
+        focal: focal length in px of this image, where the camera noted it.
     """
 
     image: NDArray[np.uint8]
@@ -58,6 +60,7 @@ class Portrait:
     parts: NDArray[np.uint8]
     source: str = "image"
     warnings: list[str] = field(default_factory=list)
+    focal: float | None = None
 
     @property
     def height(self) -> int:
@@ -66,6 +69,19 @@ class Portrait:
     @property
     def width(self) -> int:
         return self.image.shape[1]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a safetensors file, whole or not at all. Raises OutputError."""
+        from gen3dface.photo.store import save_portrait
+
+        save_portrait(self, path)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Portrait:
+        """Read what `save` wrote. Raises PortraitError when it is anything else."""
+        from gen3dface.photo.store import load_saved_portrait
+
+        return load_saved_portrait(path)
 
 
 @dataclass(frozen=True)
@@ -103,11 +119,11 @@ def load_portrait(
 
 def _load(source: ImageSource, face: int | None, max_side: int | None, models: PhotoModels) -> Portrait:
     decoded = decode_image(source, max_side or WORKING_SIDE)
-    faces = find_faces(decoded.rgb, decoded.source, models)
+    faces = _find_faces(decoded.rgb, decoded.source, models)
     size = faces[_choose(faces, decoded.source, face, [])][0].size
     if max_side is None and decoded.scale < 1 and size < FACE_WANTED:
         decoded = decode_image(source, min(LARGEST_SIDE, round(WORKING_SIDE * FACE_WANTED / size)))
-        faces = find_faces(decoded.rgb, decoded.source, models)
+        faces = _find_faces(decoded.rgb, decoded.source, models)
     notes = list(decoded.warnings)
     chosen, landmarks = faces.pop(_choose(faces, decoded.source, face, notes))
     _require_size(chosen.size, decoded.source)
@@ -121,7 +137,7 @@ def _load(source: ImageSource, face: int | None, max_side: int | None, models: P
         logger.warning("%s: %s", decoded.source, note)
     return Portrait(
         decoded.rgb, chosen.box, chosen.score, landmarks.points, models.landmarker.blendshapes(landmarks),
-        matte, parts, decoded.source, notes,
+        matte, parts, decoded.source, notes, decoded.focal,
     )  # fmt: skip
 
 
@@ -133,6 +149,11 @@ def find_faces(
     name: of the photo, for the message. Raises NoFaceError.
     """
     models = models or default_models()
+    with models.lock:
+        return _find_faces(image, name, models)
+
+
+def _find_faces(image: NDArray[np.uint8], name: str, models: PhotoModels) -> list[tuple[DetectedFace, FaceLandmarks]]:
     found = models.detector(image)
     faces = []
     for box in found:

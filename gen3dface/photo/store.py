@@ -33,7 +33,7 @@ def save_portrait(portrait: Portrait, path: str | PathLike[str]) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         name: np.ascontiguousarray(getattr(portrait, name), kind) for name, (_, kind) in _LAYOUT.items()
     }
-    note = {"score": portrait.score, "source": portrait.source, "warnings": portrait.warnings}
+    note = {"score": portrait.score, "source": portrait.source, "warnings": portrait.warnings, "focal": portrait.focal}
     # one value: safetensors writes several in an order that changes from run to run
     write_atomically(path, save(arrays, {"portrait": json.dumps({"format": FORMAT, **note})}))
 
@@ -66,4 +66,8 @@ def _portrait(arrays: dict[str, NDArray[np.generic]], note: dict[str, object]) -
             raise ValueError(f"{name} holds NaN or infinite values")
     box = tuple(float(edge) for edge in arrays.pop("box"))
     warnings = [str(warning) for warning in note["warnings"]]  # type: ignore[attr-defined]
-    return Portrait(box=box, score=float(note["score"]), source=str(note["source"]), warnings=warnings, **arrays)  # type: ignore[arg-type]
+    score, focal = float(note["score"]), note["focal"]  # type: ignore[arg-type]
+    focal = None if focal is None else float(focal)  # type: ignore[arg-type]
+    if not (np.isfinite(score) and (focal is None or 0 < focal < np.inf)):
+        raise ValueError(f"score {score} and focal length {focal} px cannot be")
+    return Portrait(box=box, score=score, source=str(note["source"]), warnings=warnings, focal=focal, **arrays)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from skimage.data import astronaut
 
 from gen3dface.errors import EstimationError
@@ -49,6 +50,8 @@ def test_a_picture_turned_on_its_side_gives_the_same_head(portrait: Portrait, mo
 
 def test_a_known_focal_length_is_kept(portrait: Portrait, model: HeadModel) -> None:
     fit = estimate_bald(portrait, model, focal=2500.0)
+    from_exif = estimate_bald(replace(portrait, focal=2500.0), model)
+    assert torch.equal(from_exif.camera.intrinsics, fit.camera.intrinsics)
     assert fit.camera.intrinsics[0, 0, 0].item() == pytest.approx(2500, rel=0.05)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from gen3dface.errors import MissingExtraError
 from gen3dface.photo import decode_image
@@ -82,6 +82,32 @@ def test_heic_without_its_reader_names_the_package(monkeypatch):
 def test_damaged_exif_is_noted_and_the_picture_still_read():
     content = encoded(Image.fromarray(PICTURE), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01\x12")
     assert np.array_equal(decode_image(content).rgb, PICTURE)
+
+
+def photo_with_exif(size: tuple[int, int], film: object, taken: tuple[int, int] | None = None) -> bytes:
+    exif = Image.Exif()
+    entries = exif.get_ifd(ExifTags.IFD.Exif)
+    entries[ExifTags.Base.FocalLengthIn35mmFilm] = film
+    if taken:
+        entries[ExifTags.Base.ExifImageWidth], entries[ExifTags.Base.ExifImageHeight] = taken
+    return encoded(Image.new("RGB", size), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("size", [(600, 400), (400, 600)])
+def test_focal_length_from_exif_is_in_pixels_of_the_reduced_picture(size):
+    """On 36 x 24 mm film, an 85 mm lens over 36 mm of width is 85 / 36 of the longer side."""
+    assert decode_image(photo_with_exif(size, 85)).focal == pytest.approx(85 / 36 * 600)
+    assert decode_image(photo_with_exif(size, 85, (6000, 4000)), max_side=300).focal == pytest.approx(85 / 36 * 300)
+    assert decode_image(photo_with_exif((800, 600), 50)).focal == pytest.approx(50 / 43.2666 * 1000, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "film", "taken"),
+    [((600, 400), 0, None), ((600, 400), 60000, None), ((500, 400), 85, None), ((600, 400), 85, (6000, 5000))],
+)
+def test_focal_length_that_is_unknown_or_of_a_cropped_picture_is_left_out(size, film, taken):
+    assert decode_image(photo_with_exif(size, film, taken)).focal is None
+    assert decode_image(encoded(Image.new("RGB", (600, 400)), "JPEG")).focal is None
 
 
 def test_cmyk():

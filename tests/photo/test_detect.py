@@ -1,6 +1,9 @@
 """Which faces are found, chosen and refused."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +79,25 @@ def test_calls_from_several_threads_give_the_same(models, photo, portrait):
     with ThreadPoolExecutor(2) as pool:
         for result in pool.map(load_portrait, [photo] * 2):
             assert np.array_equal(result.landmarks, portrait.landmarks)
+
+
+def test_finding_faces_holds_the_networks_lock(models, photo):
+    held = []
+
+    def detector(image):
+        held.append(models.lock.locked())
+        return models.detector(image)
+
+    find_faces(photo, models=replace(models, detector=detector))
+    assert held == [True] and not models.lock.locked()
+
+
+def test_the_networks_are_made_in_silence(models, photo):
+    """Their C++ code would write to the file descriptor itself."""
+    code = "import numpy, sys; from gen3dface.photo import find_faces; "
+    code += "from skimage.data import astronaut; find_faces(astronaut()); sys.stderr.write('still heard')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "still heard"
 
 
 def test_a_face_below_64_px_is_refused_with_its_size(models, photo):

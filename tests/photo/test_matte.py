@@ -5,7 +5,7 @@ import pytest
 
 from gen3dface.photo import load_portrait
 from gen3dface.photo.guided import guided_upsample
-from gen3dface.photo.matte import BACKGROUND, BODY_SKIN, CLOTHES, FACE_SKIN, HAIR
+from gen3dface.photo.parts import BACKGROUND, BODY_SKIN, CLOTHES, FACE_SKIN, HAIR
 
 # (x, y) read off scikit-image's astronaut.
 PLACES = {

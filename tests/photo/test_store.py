@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gen3dface.errors import OutputError, PortraitError
-from gen3dface.photo import Portrait, load_saved_portrait, save_portrait
+from gen3dface.photo import Portrait
 from gen3dface.photo.store import FORMAT
 
 
@@ -24,21 +24,22 @@ def made_up() -> Portrait:
         parts=random.integers(0, 6, (30, 20), dtype=np.uint8),
         source="größer.jpg",
         warnings=["2 faces were found"],
+        focal=1234.5,
     )
 
 
 def test_round_trip_is_exact(made_up, tmp_path):
     path = tmp_path / "portrait.safetensors"
-    save_portrait(made_up, path)
-    loaded = load_saved_portrait(path)
+    made_up.save(path)
+    loaded = Portrait.load(path)
     for name in ("image", "landmarks", "blendshapes", "matte", "parts"):
         assert np.array_equal(getattr(loaded, name), getattr(made_up, name))
         assert getattr(loaded, name).dtype == getattr(made_up, name).dtype
     assert (loaded.box, loaded.score) == (made_up.box, made_up.score)
-    assert (loaded.source, loaded.warnings) == (made_up.source, made_up.warnings)
+    assert (loaded.source, loaded.warnings, loaded.focal) == (made_up.source, made_up.warnings, 1234.5)
     assert [p.name for p in tmp_path.iterdir()] == ["portrait.safetensors"]
     first = path.read_bytes()
-    save_portrait(made_up, path)
+    made_up.save(path)
     assert path.read_bytes() == first
 
 
@@ -46,17 +47,17 @@ def test_round_trip_is_exact(made_up, tmp_path):
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(PortraitError, match="not a readable portrait"):
-        load_saved_portrait(tmp_path / "x")
+        Portrait.load(tmp_path / "x")
 
 
 def test_missing_and_truncated(made_up, tmp_path):
     with pytest.raises(PortraitError):
-        load_saved_portrait(tmp_path / "nobody")
+        Portrait.load(tmp_path / "nobody")
     path = tmp_path / "portrait.safetensors"
-    save_portrait(made_up, path)
+    made_up.save(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(PortraitError):
-        load_saved_portrait(path)
+        Portrait.load(path)
 
 
 @pytest.mark.parametrize(
@@ -69,19 +70,23 @@ def test_missing_and_truncated(made_up, tmp_path):
 )
 def test_wrong_arrays_are_refused_by_name(made_up, tmp_path, name, value):
     path = tmp_path / "portrait.safetensors"
-    save_portrait(made_up, path)
+    made_up.save(path)
     arrays = load_file(path) | {name: value}
-    save_file(arrays, path, {"portrait": json.dumps({"format": FORMAT, "score": 1, "source": "x", "warnings": []})})
+    save_file(
+        arrays,
+        path,
+        {"portrait": json.dumps({"format": FORMAT, "score": 1, "source": "x", "warnings": [], "focal": None})},
+    )
     with pytest.raises(PortraitError, match=name):
-        load_saved_portrait(path)
+        Portrait.load(path)
 
 
 def test_other_safetensors_are_refused(tmp_path):
     save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "w.safetensors")
     with pytest.raises(PortraitError, match="no portrait saved by this version"):
-        load_saved_portrait(tmp_path / "w.safetensors")
+        Portrait.load(tmp_path / "w.safetensors")
 
 
 def test_a_folder_that_is_not_there(made_up, tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
-        save_portrait(made_up, tmp_path / "nowhere" / "portrait.safetensors")
+        made_up.save(tmp_path / "nowhere" / "portrait.safetensors")

@@ -1,4 +1,4 @@
-"""Shards -> the regressor's data file."""
+"""Shards and a population -> the regressor's data file."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dface.estimators.priors import FACE_OVAL, LIPS
-from gen3dface.estimators.regression import Regressor, model_digest, stack_features
+from estimator_training.population import Population
+from estimator_training.transport import Transport
+from gen3dface.estimators.priors import LIPS
+from gen3dface.estimators.regression import KNOWN_WEIGHTS, Regressor, frontalise, model_digest, stack_features
 from gen3dface.heads import HeadModel
+from gen3dface.photo.landmarks import FACE_OVAL
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 COMPONENTS = 80
-PENALTIES = (
-    0.3,
-    0.5,
-    1.0,
-    2.0,
-)  # candidates, times the number of pictures; less would suit these pictures and not others
+PENALTIES = (0.1, 0.3, 1.0)  # candidates, times the number of pictures; less would suit these pictures and not others
 HELD_OUT = 0.15
 RANGE_QUANTILE = 0.999
 SHRINKAGE = 0.1  # of the residual covariance toward the population's
+SEED = 0  # of the identities that the pictures are carried over to
 
 
-def train(samples: dict[str, NDArray], model: HeadModel) -> tuple[Regressor, dict[str, Any]]:
-    """Fit on all samples with the penalty that is best on the held-out part; also what was measured there."""
-    count = len(samples["identity"])
-    kept = int(count * (1 - HELD_OUT))
-    landmarks, blendshapes = samples["landmarks"].astype(np.float64), samples["blendshapes"].astype(np.float64)
-    identity = samples["identity"].astype(np.float64)
-    frame = _frame(landmarks[:kept], model)
-    components, view = frame.components_of(landmarks)
+def train(
+    samples: dict[str, NDArray], model: HeadModel, population: Population
+) -> tuple[Regressor, dict[str, Any]]:
+    """The regressor with the penalty that is best on the held-out part; also what was measured there."""
+    kept = int(len(samples["identity"]) * (1 - HELD_OUT))
+    frame = _frame(model, population)
+    identity, view, offsets, blendshapes = _carried(samples, frame, kept)
+    frame = _with_components(frame, offsets[:kept])
+    components = (offsets - frame.centre) @ frame.components
     features = stack_features(components, view, blendshapes)
     frame = replace(frame, feature_mean=features.mean(0), feature_scale=features.std(0) + 0.03)
     scaled = (features - frame.feature_mean) / frame.feature_scale
@@ -45,14 +45,29 @@ def train(samples: dict[str, NDArray], model: HeadModel) -> tuple[Regressor, dic
     errors = {p: _held_out(scaled, identity, kept, p) for p in PENALTIES}
     best = min(errors, key=lambda p: float(np.einsum("nk,kl,nl->", errors[p], metric, errors[p])))
     weights, intercept = _ridge(scaled, identity, best)
-    residual = errors[best]
-    covariance = (1 - SHRINKAGE) * np.cov(residual.T) + SHRINKAGE * np.eye(identity.shape[1])
+    covariance = (1 - SHRINKAGE) * np.cov(errors[best].T) + SHRINKAGE * population.covariance
     range_precision, range_limit = _training_range(np.column_stack([components, view]))
     regressor = replace(
         frame, weights=weights, intercept=intercept, covariance=covariance,
         range_precision=range_precision, range_limit=range_limit,
     )  # fmt: skip
-    return regressor, _report(residual, identity[kept:], metric, count, best)
+    return regressor, _report(errors[best], identity[kept:] - population.mean, metric, len(identity), best)
+
+
+def _carried(samples: dict[str, NDArray], frame: Regressor, kept: int) -> tuple[Array, Array, Array, Array]:
+    """The pictures, each carried over to a person drawn from the population.
+
+    Returns:
+        identity [N, K], view [N, 2], aligned landmarks' offsets from the reference [N, 1434], expression weights.
+    """
+    aligned, rotations = frontalise(samples["landmarks"].astype(np.float64), frame.reference, frame.trust)
+    drawn, view = samples["identity"].astype(np.float64), rotations[:, :2, 2]
+    offsets = (aligned - frame.reference).reshape(len(aligned), -1)
+    seen = np.concatenate([offsets, samples["blendshapes"][:, :KNOWN_WEIGHTS].astype(np.float64)], 1)
+    root = np.linalg.cholesky(frame.population_covariance)
+    identity = frame.population_mean + np.random.default_rng(SEED).normal(size=drawn.shape) @ root.T
+    seen = Transport.learn(drawn[:kept], view[:kept], seen[:kept])(seen, view, drawn, identity)
+    return identity, view, seen[:, : offsets.shape[1]], seen[:, offsets.shape[1] :]
 
 
 def save(regressor: Regressor, provenance: dict[str, Any], path: Path) -> None:
@@ -67,17 +82,19 @@ def save(regressor: Regressor, provenance: dict[str, Any], path: Path) -> None:
     logger.info("%s: %d bytes", path, path.stat().st_size)
 
 
-def _frame(landmarks: Array, model: HeadModel) -> Regressor:
-    """A regressor that knows the alignment and the components, nothing more."""
+def _frame(model: HeadModel, population: Population) -> Regressor:
+    """A regressor that knows the population and the alignment, nothing more."""
     reference = model.mesh().landmarks().numpy().astype(np.float64)
     trust = np.ones(len(reference))
     trust[list(FACE_OVAL)], trust[list(LIPS)] = 0.3, 0.5
     none = np.zeros(0)
-    frame = Regressor(
-        model_digest(model), reference, trust / trust.sum(), np.zeros(reference.size), np.eye(reference.size),
-        none, none, none, none, none, none, 0.0,
+    return Regressor(
+        model_digest(model), population.mean, population.covariance, reference, trust / trust.sum(),
+        none, none, none, none, none, none, none, none, 0.0,
     )  # fmt: skip
-    offsets, _ = frame.components_of(landmarks)
+
+
+def _with_components(frame: Regressor, offsets: Array) -> Regressor:
     centre = offsets.mean(0)
     _, values, right = np.linalg.svd(offsets - centre, full_matrices=False)
     scale = values[:COMPONENTS] / np.sqrt(len(offsets))
