@@ -30,7 +30,7 @@ _BESIDE = 0.015  # metres outside the neck where hanging hair is looked for
 _PULL = 1e-2  # how strongly a made-up colour is drawn to its part's median
 _ENOUGH = 0.3  # share of hair in the seen scalp from which the unseen one is hair
 _COLLAR = 0.85  # quantile of the heights of seen clothes that is their upper edge
-_LID = 0.0012  # metres beside lids and lips in which eyes and teeth are not trusted
+_LID = 0.0005  # metres beside the lids in which eyes are not trusted
 _REFERENCE_SKIN = 0.62  # mean brightness of skin in the light that `inner_colours` are given for
 _PARTS = ("inner", "hair", "clothes", "skin")
 
@@ -58,7 +58,9 @@ def photo_texture(
     alpha = trusted_matte(portrait)
     seen = _observe_texels(image, alpha, camera, surface, texels, None)
     mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
-    seen, mirrored = _without_lids(seen, mirrored, camera, surface, texels, _padded(inner_parts(model), surface))
+    eyes = _padded(model.regions["left_eye"] | model.regions["right_eye"], surface)
+    seen = _without_lids(seen, camera, surface, texels, eyes)
+    mirrored = _outside(mirrored, surface, texels, _padded(inner_parts(model), surface))
     mirrored = _match_brightness(seen, mirrored, texels, surface)
     known, sure = _merge(seen, mirrored)
     parts = vertex_parts(portrait, camera, surface, model)
@@ -151,23 +153,28 @@ def _observe_texels(
     return observe(image, alpha, camera, surface, points, directions)
 
 
-def _without_lids(
-    seen: Observation, mirrored: Observation, camera: Cameras, surface: Surface, texels: Fragments, inner: Tensor
-) -> tuple[Observation, Observation]:
-    """Eyes and teeth only where the photo shows them clear of lids and lips, and never mirrored (eyes look one way)."""
+def _without_lids(seen: Observation, camera: Cameras, surface: Surface, texels: Fragments, eyes: Tensor) -> Observation:
+    """Eyes only where the photo shows them clear of the lids."""
     scale = min(1.0, 1024 / max(camera.height, camera.width))
     small = camera.resized(max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
     shown = rasterize(surface.vertices, surface.faces, small, cull_back=True)
-    open_ = shown.interpolate(inner.float()[:, None], surface.faces)[..., 0] > 0.99
+    open_ = shown.interpolate(eyes.float()[:, None], surface.faces)[..., 0] > 0.99
     per_metre = (small.intrinsics[0, 0, 0] / camera.centers[0].norm()).item()
     window = 1 - box_max((~open_).float(), max(1, round(_LID * per_metre)))
     points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
     clear = sample_image(window[None], small.project(points)[0][0])[:, 0]
-    within = texels.interpolate(inner.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5
-    return (
-        Observation(seen.colour, torch.where(within, seen.weight * clear, seen.weight)),
-        Observation(mirrored.colour, torch.where(within, 0.0, mirrored.weight)),
-    )
+    return Observation(seen.colour, torch.where(_within(eyes, surface, texels), seen.weight * clear, seen.weight))
+
+
+def _outside(observation: Observation, surface: Surface, texels: Fragments, inner: Tensor) -> Observation:
+    """Nothing of the inner parts: eyes look one way, so their mirror image would look another."""
+    weight = torch.where(_within(inner, surface, texels), 0.0, observation.weight)
+    return Observation(observation.colour, weight)
+
+
+def _within(vertices: Tensor, surface: Surface, texels: Fragments) -> Tensor:
+    """[P] bool: the filled texels that belong to some of the vertices [V]."""
+    return texels.interpolate(vertices.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5
 
 
 def _match_brightness(seen: Observation, mirrored: Observation, texels: Fragments, surface: Surface) -> Observation:

@@ -16,6 +16,8 @@ _COLOURS = {
     "left_eye": (0.86, 0.84, 0.82),
     "right_eye": (0.86, 0.84, 0.82),
 }
+_IRIS = (0.25, 0.18, 0.14)
+_IRIS_COSINE = 0.92  # to the eye's axis: 5.9 mm of iris on an eyeball of 15 mm radius
 
 
 def inner_parts(model: HeadModel) -> Tensor:
@@ -31,4 +33,8 @@ def inner_colours(model: HeadModel, light: float = 1.0) -> Tensor:
     colours = torch.zeros(len(model.template), 3)
     for region, colour in _COLOURS.items():
         colours[model.regions[region]] = torch.tensor(colour)
+    for eye in ("left_eye", "right_eye"):
+        axis = model.template - model.joints[model.joint_names.index(eye)]
+        front = axis[:, 2] > _IRIS_COSINE * axis.norm(dim=-1)
+        colours[model.regions[eye] & front] = torch.tensor(_IRIS)
     return (colours * light).clamp(0, 1)
