@@ -67,10 +67,11 @@ def render(
     images, masks = [], []
     for camera in large:
         seen = rasterize(surface.vertices, surface.faces, camera, cull_back=True)
-        colour = sample_texture(texture, seen.interpolate(surface.uvs, surface.uv_faces))
-        mask = seen.mask[..., None].to(colour)
-        picture = torch.cat([colour * mask + background * (1 - mask), mask], -1).permute(2, 0, 1)
-        small = F.avg_pool2d(picture[None], supersample)
+        uv = seen.interpolate(surface.uvs, surface.uv_faces)
+        picture = texture.new_full((*seen.mask.shape, 4), background)  # colour and coverage
+        picture[..., 3] = 0
+        picture[seen.mask] = F.pad(sample_texture(texture, uv[seen.mask]), (0, 1), value=1.0)
+        small = F.avg_pool2d(picture.permute(2, 0, 1)[None], supersample)
         images.append(small[:, :3])
         masks.append(small[:, 3:])
     return torch.cat(images), torch.cat(masks)

@@ -1,6 +1,7 @@
 """Rendering and image look-ups against closed forms and scipy."""
 
 import numpy as np
+import pytest
 import scipy.ndimage
 import torch
 import trimesh
@@ -32,6 +33,18 @@ def test_edges_are_blended_over_white_by_coverage() -> None:
     images, masks = render(_quad(0.1875), torch.zeros(3, 4, 4), rig("head360", 16)[0], supersample=4)
     assert masks[0, 0, 8, 4].item() == 0.75
     torch.testing.assert_close(images[0, 0], 1 - masks[0, 0])
+
+
+def test_the_texture_is_looked_up_where_the_mesh_is_seen_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+
+    def counting(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        looked_up.append(uv.numel() // 2)
+        return sample_texture(texture, uv)
+
+    monkeypatch.setattr("gen3dface.render.sample_texture", counting)
+    render(_quad(0.2), torch.zeros(3, 4, 4), rig("head360", 16)[0], supersample=1)
+    assert looked_up == [64]
 
 
 def test_the_back_is_not_drawn() -> None:
