@@ -30,12 +30,12 @@ class DepthAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """x [R, dim, h, w], context [R, context_dim, D, h, w] -> [R, dim, h, w]."""
         pixels = x.permute(0, 2, 3, 1)  # [R, h, w, dim]
-        rays = context.permute(0, 3, 4, 2, 1).contiguous()  # [R, h, w, D, c], laid out once for both products
+        rays = rays_of(context)  # [R, h, w, c, D]
         query = self.to_q(pixels).unflatten(-1, (self.heads, -1))
         key = self.to_k.weight.unflatten(0, (self.heads, -1))  # [heads, dim / heads, c]
         folded = torch.einsum("rhwnd,ndc->rhwnc", query, key) * query.shape[-1] ** -0.5
-        weight = (folded @ rays.mT).softmax(-1)  # [R, h, w, heads, D]
-        return match_layout(self._read(weight @ rays), x)
+        weight = (folded @ rays).softmax(-1)  # [R, h, w, heads, D]
+        return match_layout(self._read(weight @ rays.mT), x)
 
     def constant(self, context: Tensor) -> Tensor:
         """What every pixel reads from rays that hold `context` [c] at every depth: [dim]."""
@@ -57,6 +57,16 @@ def match_layout(values: Tensor, like: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+def rays_of(volume: Tensor) -> Tensor:
+    """Each pixel's ray in one piece: [R, c, D, h, w] -> [R, h, w, c, D]."""
+    flat = volume.flatten(3).flatten(1, 2)  # [R, c D, h w]
+    if volume.device.type == "cpu":  # PyTorch blocks the transposition of matrices alone, which takes half the time
+        rays = torch.stack([matrix.t().contiguous() for matrix in flat])
+    else:
+        rays = flat.transpose(1, 2).contiguous()
+    return rays.view(len(volume), *volume.shape[3:], *volume.shape[1:3])
+
+
 class Pointwise(nn.Linear):
     """A 1x1x1 convolution without bias; its weight [out, in] lets the UNet go channels-last, which knows no 3D."""
 
@@ -65,7 +75,7 @@ class Pointwise(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [R, in, D, h, w] -> [R, out, D, h, w]."""
-        return (self.weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+        return torch.bmm(self.weight.expand(len(x), -1, -1), x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 class DepthTransformer(ModelMixin, ConfigMixin):
