@@ -79,7 +79,7 @@ def diffuse(
 
     Args:
         values: [V, C]. confidence: [V] in 0..1. laplacian: from `edge_laplacian`.
-        default: [C] or [V, C], drawn to where nothing is known nearby. pull: how strongly; about 1 / sqrt(pull) edges away.
+        default: [C] or [V, C], drawn to where nothing is known nearby, about 1 / sqrt(pull) edges away.
     """
     sure = confidence.double().numpy() ** 2 * 10
     matrix = (laplacian + scipy.sparse.diags(sure + pull)).tocsc()
