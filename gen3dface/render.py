@@ -68,10 +68,9 @@ def render(
     for camera in large:
         seen = rasterize(surface.vertices, surface.faces, camera, cull_back=True)
         uv = seen.interpolate(surface.uvs, surface.uv_faces)
-        picture = texture.new_full((*seen.mask.shape, 4), background)  # colour and coverage
-        picture[..., 3] = 0
-        picture[seen.mask] = F.pad(sample_texture(texture, uv[seen.mask]), (0, 1), value=1.0)
-        small = F.avg_pool2d(picture.permute(2, 0, 1)[None], supersample)
+        colour = texture.new_full((3, *seen.mask.shape), background)
+        colour[:, seen.mask] = sample_texture(texture, uv[seen.mask]).T
+        small = F.avg_pool2d(torch.cat([colour, seen.mask[None].to(colour)])[None], supersample)
         images.append(small[:, :3])
         masks.append(small[:, 3:])
     return torch.cat(images), torch.cat(masks)
