@@ -1,9 +1,11 @@
 """Trains the regressor that the default estimator ships with, from random pictures of OpenHead.
 
+    python tools/train_estimator.py population ICT.npz POPULATION    # half a minute
     python tools/train_estimator.py render SKINS SHARDS --count 12000    # resumable, about 0.1 s a picture and core
-    python tools/train_estimator.py fit SHARDS                           # writes gen3dface/estimators/data/
+    python tools/train_estimator.py fit SHARDS POPULATION                # writes gen3dface/estimators/data/
 
-SKINS holds PNG skins in OpenHead's texture layout.
+ICT.npz holds ICT-FaceKit Light (see benchmarks/ict_heads.py), POPULATION (npz) a Gaussian over OpenHead's coefficients
+learned from it, SKINS PNG skins in OpenHead's texture layout.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from estimator_training import population
 from estimator_training.dataset import Studio, load_shards, make_shards
 from estimator_training.ridge import save, train
 from estimator_training.skins import load_skins
@@ -35,6 +38,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+    learn = commands.add_parser("population", help="learn how people vary")
+    learn.add_argument("ict", type=Path)
+    learn.add_argument("population", type=Path)
+    learn.set_defaults(run=_population)
     render = commands.add_parser("render", help="draw pictures and read their landmarks")
     render.add_argument("skins", type=Path)
     render.add_argument("shards", type=Path)
@@ -43,10 +50,16 @@ def main() -> None:
     render.set_defaults(run=_render)
     fit = commands.add_parser("fit", help="learn the regression")
     fit.add_argument("shards", type=Path)
+    fit.add_argument("population", type=Path)
     fit.add_argument("--output", type=Path, default=OUTPUT)
     fit.set_defaults(run=_fit)
     arguments = parser.parse_args()
     arguments.run(arguments)
+
+
+def _population(arguments: argparse.Namespace) -> None:
+    learned = population.learn_population(arguments.ict, load_head_model())
+    population.save_population(learned, arguments.population)
 
 
 def _render(arguments: argparse.Namespace) -> None:
@@ -56,9 +69,11 @@ def _render(arguments: argparse.Namespace) -> None:
 
 def _fit(arguments: argparse.Namespace) -> None:
     model = load_head_model()
-    regressor, measured = train(load_shards(arguments.shards), model)
+    believed = population.load_population(arguments.population)
+    regressor, measured = train(load_shards(arguments.shards), model, believed)
     logger.info("%s", measured)
-    save(regressor, {"model": model.name, "version": model.version, **SOURCES, **measured}, arguments.output)
+    made_of = {"model": model.name, "version": model.version, **SOURCES, **population.provenance(), **measured}
+    save(regressor, made_of, arguments.output)
 
 
 if __name__ == "__main__":

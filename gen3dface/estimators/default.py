@@ -61,9 +61,14 @@ def regressed_prior(portrait: Portrait, model: HeadModel) -> ShapePrior:
     which have their own population.
     """
     regressor = regressor_for(model)
-    if regressor is None:
-        return ShapePrior.standard(model.identity_size)
-    return regressor.predict(portrait.landmarks, portrait.blendshapes) or regressor.population()
+    prior = None if regressor is None else regressor.predict(portrait.landmarks, portrait.blendshapes)
+    return prior or population_prior(model)
+
+
+def population_prior(model: HeadModel) -> ShapePrior:
+    """How people vary: learned for OpenHead, every other model's own unit normal."""
+    regressor = regressor_for(model)
+    return ShapePrior.standard(model.identity_size) if regressor is None else regressor.population()
 
 
 def fit_portrait(
@@ -114,7 +119,7 @@ def head_fit(fit: LandmarkFit, landmarks: LandmarkModel, model: HeadModel, heigh
         camera,
         vertex_visibility(mesh, camera),
         _float(residual),
-        confidence(median, state.identity, camera.azimuths.item()),
+        confidence(median, population_prior(model).standardise(state.identity), camera.azimuths.item()),
     )
 
 

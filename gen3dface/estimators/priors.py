@@ -40,6 +40,10 @@ class ShapePrior:
     def from_covariance(cls, mean: Array, covariance: Array) -> ShapePrior:
         return cls(mean, np.linalg.inv(np.linalg.cholesky(covariance)))
 
+    def standardise(self, identity: Array) -> Array:
+        """[K] coefficients that are N(0, 1) under this belief."""
+        return self.whitening @ (identity - self.mean)
+
     def with_settled_size(self, size_slope: Array, spread: float = 0.01) -> ShapePrior:
         """The same belief, but the head's size is all but settled at the mean's.
 

@@ -1,9 +1,11 @@
-"""Identity from detected landmarks by ridge regression, learned from pictures of random OpenHeads.
+"""Identity from detected landmarks by ridge regression, learned from pictures of random heads.
 
 The detector draws towards its own average face and errs in patches; a regression from what it says of known heads
 undoes what can be undone. Features are the principal components of the landmarks, turned to the front by Procrustes
 alignment to the mean head, their products with the viewing direction, and the expression network's weights, so that
-an expression is not taken for an identity. tools/train_estimator.py makes the data file.
+an expression is not taken for an identity. The pictures show OpenHeads; before the regression is learned, they are
+carried over to a population of heads that goes back to scans of real people (ICT-FaceKit Light), whose mean and
+covariance come along for photos that the regression does not understand. tools/train_estimator.py makes the data file.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Regressor:
     """identity = features @ weights + intercept, with Gaussian residuals."""
 
     model_digest: str  # of the head model's identity basis, see `model_digest`
+    population_mean: Array  # [K]
+    population_covariance: Array  # [K, K]
     reference: Array  # [478, 3] landmarks of the mean head, metres
     trust: Array  # [478] weights of the alignment, sum 1
     centre: Array  # [1434] mean of the aligned landmarks' offsets from the reference
@@ -47,6 +51,10 @@ class Regressor:
     covariance: Array  # [K, K] of the residual, measured on pictures kept out of the fit
     range_precision: Array  # [C + 2, C + 2] of components and viewing direction over the training pictures
     range_limit: float  # squared Mahalanobis distance beyond which an input is foreign
+
+    def population(self) -> ShapePrior:
+        """What is believed of a person before the photo is seen."""
+        return ShapePrior.from_covariance(self.population_mean, self.population_covariance)
 
     def predict(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> ShapePrior | None:
         """A Gaussian over identity, or None when the landmarks lie outside the training range.

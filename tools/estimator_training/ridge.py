@@ -29,9 +29,7 @@ SHRINKAGE = 0.1  # of the residual covariance toward the population's
 SEED = 0  # of the identities that the pictures are carried over to
 
 
-def train(
-    samples: dict[str, NDArray], model: HeadModel, population: Population
-) -> tuple[Regressor, dict[str, Any]]:
+def train(samples: dict[str, NDArray], model: HeadModel, population: Population) -> tuple[Regressor, dict[str, Any]]:
     """The regressor with the penalty that is best on the held-out part; also what was measured there."""
     kept = int(len(samples["identity"]) * (1 - HELD_OUT))
     frame = _frame(model, population)
