@@ -11,7 +11,7 @@ from torch import Tensor
 from gen3dface.conversion.fixtures import Fixture, Recorder
 from gen3dface.conversion.key_map import import_state
 from gen3dface.conversion.parity_modules import Outputs, by_width, loaded, sync_view_embedding
-from gen3dface.conversion.parity_volumes import SYNC_CENTER, VOXEL, cameras, crop
+from gen3dface.conversion.parity_volumes import SYNC_CENTER, VOXEL, cameras, crop, mesh_widths
 from gen3dface.conversion.peer_keys import token_keys
 from gen3dface.conversion.unet_keys import multiview_unet_keys, unet_modules
 from gen3dface.conversion.volume_keys import blocks_in, conditioner_keys
@@ -106,7 +106,10 @@ def noise_prediction_morphable(fixture: Fixture) -> Outputs:
     batch, views = x["x_target_noisy"].shape[:2]
     angles = (x["target_azimuth"], x["target_elevation"], x["input_azimuth"][:, 0], x["input_elevation"][:, 0])
     view = view_embedding(*angles, "relative")
-    conditioner = _conditioner(fixture, {"mesh_channels": (16, 32, args["frustum_in"]), "voxel_size": VOXEL}, None)
+    branches = {"mesh_channels": mesh_widths(fixture, "spatial_volume."), "voxel_size": VOXEL}
+    if args["use_spatial_volume"]:
+        branches |= {"dense_channels": _dense_widths(fixture), "num_views": views}
+    conditioner = _conditioner(fixture, branches, None)
     pose, k = cameras(fixture, "target_RT", "target_K", batch)
     geometry = conditioner.geometry(pose, k, args["input_image_size"], x["x_input"].shape[-1], x["vertices"])
     tokens = x["clip_embed"][:, None].expand(-1, views, -1, -1)
@@ -114,10 +117,17 @@ def noise_prediction_morphable(fixture: Fixture) -> Outputs:
     return {**outputs, **crop("spatial_volume", volume), "clip_embed_views": tokens}
 
 
+def _dense_widths(fixture: Fixture) -> list[int]:
+    """Widths of the dense network, from its weights."""
+    names = ("conv0.conv", "conv1.conv", "conv3.conv", "conv5.conv")
+    return [fixture.weights[f"spatial_volume.spatial_volume_feats.{name}.weight"].shape[0] for name in names]
+
+
 def _conditioner(fixture: Fixture, volume: dict[str, Any], center: float | None) -> VolumeConditioner:
     args = fixture.arguments
     shared = {
         "latent_channels": fixture.inputs["x_input"].shape[1],
+        "encoder_channels": fixture.weights["spatial_volume.target_encoder.init_conv.weight"].shape[0],
         "time_dim": args["time_dim"],
         "volume_size": args["spatial_volume_size"],
         "side": 1.0,

@@ -33,11 +33,9 @@ def loaded(module: Module, fixture: Fixture, entries: Sequence[Entry]) -> Module
 
 
 def time_embedding(fixture: Fixture) -> Outputs:
-    dim = fixture.inputs["t"].new_tensor(fixture.outputs["sinusoid"].shape[1]).long().item()
-    module = TimeEmbedding(int(dim))
+    module, t = TimeEmbedding(fixture.arguments["time_embed_dim"]), fixture.inputs["t"]
     loaded(module, fixture, time_keys(module, "", "time_embed."))
-    t = fixture.inputs["t"]
-    return {"sinusoid": timestep_sinusoid(t, int(dim)), "t_embed": module(t)}
+    return {"sinusoid": timestep_sinusoid(t, module.dim), "t_embed": module(t)}
 
 
 def target_view_encoder(fixture: Fixture) -> Outputs:

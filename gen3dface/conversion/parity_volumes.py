@@ -7,10 +7,10 @@ from torch import Tensor
 
 from gen3dface.conversion.fixtures import Fixture, Recorder
 from gen3dface.conversion.parity_modules import Outputs, loaded
-from gen3dface.conversion.volume_keys import encoder_keys, mesh_keys
+from gen3dface.conversion.volume_keys import blocks_in, encoder_keys, mesh_keys
 from gen3dface.models.feature_volume import FeatureVolume
 from gen3dface.models.grids import frustum_depths, frustum_points, sample_views, sample_volume, view_grid, volume_points
-from gen3dface.models.mesh_network import voxelize
+from gen3dface.models.mesh_network import MeshGeometry, MeshNetwork, voxelize
 from gen3dface.models.sparse_conv import to_dense, voxel_mean
 
 SYNC_CENTER = 1.5  # middle of SyncDreamer's rays
@@ -33,7 +33,8 @@ def volume_unprojection(fixture: Fixture) -> Outputs:
     points = volume_points(size, 1.0)
     grid = view_grid(points, pose, k, args["input_image_size"], features.shape[-1], "integer")
     volume = sample_views(features, grid).flatten(1, 2).unflatten(-1, [size] * 3)
-    return {"grid": grid[:, : args["grids_kept"]].unflatten(2, [size] * 3), "volume": volume}
+    kept = fixture.outputs["grid"].shape[1]
+    return {"grid": grid[:, :kept].unflatten(2, [size] * 3), "volume": volume}
 
 
 def frustum_volume_sync(fixture: Fixture) -> Outputs:
@@ -79,13 +80,16 @@ def mesh_branch(fixture: Fixture) -> Outputs:
         side=1.0,
         pixel_centers="integer",
         voxel_size=VOXEL,
+        mesh_channels=mesh_widths(fixture),
     )
     assert module.mesh is not None
     entries = encoder_keys(module.encoder, "encoder.", "target_encoder.") + mesh_keys(module.mesh, "mesh.")
     loaded(module, fixture, entries)
     pose, k = cameras(fixture, "target_RT", "target_K", len(x["x"]))
     geometry = module.geometry(pose, k, args["input_image_size"], x["x"].shape[-1], x["vertices"])
-    encoded = module.encode(x["x"], x["t_embed"], x["v_embed"])
+    # one view a call, as the peer does: another batch size takes other kernels, and the tolerance is close
+    views = [slice(i, i + 1) for i in range(x["x"].shape[1])]
+    encoded = torch.cat([module.encode(x["x"][:, i], x["t_embed"], x["v_embed"][:, i]) for i in views], 1)
     at_vertices = module.at_vertices(module.unproject(encoded, geometry), geometry)
     coordinates, low, shape = voxelize(x["vertices"], VOXEL)
     outputs = {
@@ -97,16 +101,18 @@ def mesh_branch(fixture: Fixture) -> Outputs:
         "out_sh": torch.tensor(shape).expand(len(low), -1),
     }
     volume = module(x["x"], x["t_embed"], x["v_embed"], geometry)
-    return {**outputs, **_sparse_stages(module, at_vertices, geometry.mesh), **crop("volume", volume)}
+    assert geometry.mesh is not None
+    return {**outputs, **_sparse_stages(module.mesh, at_vertices, geometry.mesh), **crop("volume", volume)}
 
 
-def _sparse_stages(module: FeatureVolume, at_vertices: Tensor, geometry: object) -> Outputs:
+def mesh_widths(fixture: Fixture, prefix: str = "") -> tuple[int, ...]:
+    """Widths of the sparse network's stages, from its weights."""
+    return tuple(fixture.weights[f"{prefix}xyzc_net.conv{i}.0.weight"].shape[0] for i in range(3))
+
+
+def _sparse_stages(mesh: MeshNetwork, at_vertices: Tensor, geometry: MeshGeometry) -> Outputs:
     """Every stage of the sparse network, for the first row of the batch."""
-    from gen3dface.models.mesh_network import MeshGeometry
-
-    assert module.mesh is not None and isinstance(geometry, MeshGeometry)
-    mesh = module.mesh
-    places = {f"conv{i}": f"stages.{i}.{len(stage) - 1}" for i, stage in enumerate(mesh.stages)}
+    places = {f"conv{i}": f"stages.{i}.{blocks_in(stage) - 1}" for i, stage in enumerate(mesh.stages)}
     places |= {f"down{i}": f"down.{i}" for i in range(len(mesh.down))}
     features = mesh.fused(at_vertices).flatten(0, 1)
     with Recorder(mesh, places) as seen:

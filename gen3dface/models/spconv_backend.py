@@ -39,7 +39,7 @@ def run_spconv(network: MeshNetwork, features: Tensor, geometry: MeshGeometry) -
         if index:
             x = _layer(cast("SparseStage", network.down[index - 1]), x, "SparseConv3d", None)
         for layer in cast(nn.ModuleList, stage):
-            x = _layer(layer, x, "SubMConv3d", f"stage{index}")
+            x = _layer(cast("SparseStage", layer), x, "SubMConv3d", f"stage{index}")
     order = last.keys(x.indices.long()).argsort()
     return x.features[order]
 
