@@ -16,13 +16,13 @@ from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadModel
 from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.photo import Portrait
+from gen3dface.photo.parts import BODY_SKIN, CLOTHES, FACE_SKIN, HAIR
 from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.hair_detail import hair_detail
 from gen3dface.raster import Fragments, rasterize, rasterize_uv
 from gen3dface.render import Surface, box_max, sample_image
 from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters, observe, texels_to_vertices
 
-_HAIR, _CLOTHES = 1, 4  # in Portrait.parts
 _SURE = 0.35  # weight from which an observation counts as known
 _BARELY = 0.1  # weight under which the photo says nothing of a vertex's part
 _EDGE_SHARPNESS = 6  # power that turns shares of parts into an edge between them
@@ -83,7 +83,7 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
     neighbours.
     """
     labels = torch.from_numpy(portrait.parts.astype(np.int64))
-    one_hot = torch.stack([labels == _HAIR, labels == _CLOTHES, (labels == 2) | (labels == 3)]).float()
+    one_hot = torch.stack([labels == HAIR, labels == CLOTHES, (labels == BODY_SKIN) | (labels == FACE_SKIN)]).float()
     seen = observe(one_hot, torch.from_numpy(portrait.matte), camera, surface, surface.vertices, surface.normals())
     mirror = _mirror(model, surface)
     other = Observation(seen.colour[mirror], 0.5 * seen.weight[mirror])

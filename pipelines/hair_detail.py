@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.photo import Portrait
+from gen3dface.photo.parts import HAIR
 from gen3dface.render import box_mean, sample_image
 
-_HAIR = 1  # in Portrait.parts
 _RESOLUTION = 1500.0  # px a metre of the quilt
 _WIDTH, _HEIGHT = 0.72, 0.48  # metres: round the head, and from below the collar to above the hair
 _PATCH = 0.024  # metres, side of a patch
@@ -61,7 +61,7 @@ def _resampled(portrait: Portrait, camera: Cameras) -> tuple[Tensor, Tensor]:
     scale = _RESOLUTION / per_metre
     size = (max(8, round(portrait.height * scale)), max(8, round(portrait.width * scale)))
     grey = torch.from_numpy(portrait.image.copy()).float().mean(-1) / 255
-    mask = torch.from_numpy((portrait.parts == _HAIR) & (portrait.matte > 0.95)).float()
+    mask = torch.from_numpy((portrait.parts == HAIR) & (portrait.matte > 0.95)).float()
     antialias = scale < 1
     grey, mask = (F.interpolate(t[None, None], size, mode="bilinear", antialias=antialias)[0, 0] for t in (grey, mask))
     return (grey + 0.03).log(), mask

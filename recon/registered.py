@@ -84,4 +84,4 @@ def _photo_picture(portrait: Portrait, fit: HeadFit) -> Picture:
 
 def _view_pictures(views: MultiViewOutput) -> list[Picture]:
     alpha = ((views.masks[:, 0] - _VIEW_EDGE) / (1 - _VIEW_EDGE)).clamp(0, 1)
-    return [Picture(i, a, c) for i, a, c in zip(views.images, alpha, views.cameras, strict=True)]
+    return [Picture(i, a, c) for i, a, c in zip(views.tensor(), alpha, views.cameras, strict=True)]

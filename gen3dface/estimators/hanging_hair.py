@@ -18,13 +18,13 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadMesh, HeadModel
 from gen3dface.photo import Portrait
+from gen3dface.photo.parts import HAIR
 from gen3dface.raster import rasterize
 from gen3dface.render import Surface, sample_image
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_HAIR = 1  # in Portrait.parts
 _CELL = 0.005  # metres
 _HALF_WIDTH, _BOTTOM = 0.2, -0.2  # metres: the volume's side and floor
 _SMALLEST = 0.0012  # square metres a side, under which nothing hangs
@@ -100,7 +100,7 @@ def _shown(
 ) -> Mask:
     """Cells [R, C] where the photo shows hair beside the face."""
     xy, _ = camera.project(grid.points(ear_depth + _AHEAD))
-    hair = torch.from_numpy((portrait.parts == _HAIR) & (portrait.matte > 0.5)).float()
+    hair = torch.from_numpy((portrait.parts == HAIR) & (portrait.matte > 0.5)).float()
     face = model.regions["face"][mesh.faces].all(-1)
     scale = min(1.0, 512 / max(camera.height, camera.width))
     small = camera.resized(round(camera.height * scale), round(camera.width * scale))
