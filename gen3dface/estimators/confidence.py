@@ -20,7 +20,7 @@ HOPELESS_RESIDUAL = 0.10
 
 
 def confidence(median_residual: float, identity: NDArray[np.float64], yaw: float) -> float:
-    """median_residual over the inter-ocular distance, identity [K] unit-normal over people (standardised), yaw in degrees."""
+    """median_residual over the inter-ocular distance, identity [K] standardised to N(0, 1) over people, yaw degrees."""
     fit = math.log(HOPELESS_RESIDUAL / max(median_residual, GOOD_RESIDUAL)) / math.log(
         HOPELESS_RESIDUAL / GOOD_RESIDUAL
     )

@@ -75,7 +75,7 @@ def test_confidence_falls_with_noise_and_hopeless_landmarks_are_refused(
 ) -> None:
     scene = draw(landmarks, model, 2, spread=0.4)
     trust = [_fit(scene, landmarks, model, noise).confidence for noise in (0.0, 6.0, 12.0)]
-    assert trust[0] == pytest.approx(1.0)
+    assert trust[0] > 0.95  # a random OpenHead is a little strange among people
     assert trust[0] > trust[1] > trust[2] > 0
     with pytest.raises(EstimationError, match="No head fits"):
         _fit(scene, landmarks, model, 60.0)

@@ -71,6 +71,21 @@ def test_a_longer_face_is_regressed_longer(model: HeadModel) -> None:
     assert lengths[1] > lengths[0] * 1.01
 
 
+def test_the_population_is_what_standardised_coefficients_are_standard_normal_in() -> None:
+    population = bundled_regressor().population()
+    root = np.linalg.cholesky(bundled_regressor().population_covariance)
+    people = bundled_regressor().population_mean + np.random.default_rng(0).normal(size=(4000, 100)) @ root.T
+    standardised = np.array([population.standardise(person) for person in people])
+    assert np.abs(standardised.mean(0)).max() < 0.1
+    assert np.abs(np.cov(standardised.T) - np.eye(100)).max() < 0.12
+
+
+def test_a_photo_tells_more_than_the_population() -> None:
+    regressor = bundled_regressor()
+    assert np.linalg.eigvalsh(regressor.population_covariance).min() > 0
+    assert np.trace(regressor.covariance) < np.trace(regressor.population_covariance)
+
+
 def test_prior_from_covariance_whitens() -> None:
     rng = np.random.default_rng(0)
     root = rng.normal(size=(6, 6))
