@@ -26,6 +26,7 @@ PENALTIES = (0.1, 0.3, 1.0)  # candidates, times the number of pictures; less wo
 HELD_OUT = 0.15
 RANGE_QUANTILE = 0.999
 SHRINKAGE = 0.1  # of the residual covariance toward the population's
+DOUBT = 0.1  # variance of every coefficient for people unlike those of the learned population
 SEED = 0  # of the identities that the pictures are carried over to
 
 
@@ -44,6 +45,7 @@ def train(samples: dict[str, NDArray], model: HeadModel, population: Population)
     best = min(errors, key=lambda p: float(np.einsum("nk,kl,nl->", errors[p], metric, errors[p])))
     weights, intercept = _ridge(scaled, identity, best)
     covariance = (1 - SHRINKAGE) * np.cov(errors[best].T) + SHRINKAGE * population.covariance
+    covariance += DOUBT * np.eye(len(covariance))
     range_precision, range_limit = _training_range(np.column_stack([components, view]))
     regressor = replace(
         frame, weights=weights, intercept=intercept, covariance=covariance,
