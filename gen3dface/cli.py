@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gen3dface import __version__
+from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
@@ -139,6 +140,42 @@ def _tell(outcome: Outcome) -> None:
 def _usage(message: str) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(USAGE)
+
+
+@app.command()
+def convert(
+    given: Annotated[
+        list[str], typer.Argument(metavar=f"{{{','.join(Source)}}} CKPT", help="With --export: DIR, a saved pipeline.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new folder; with --export the new file.")],
+    export: Annotated[Peer | None, typer.Option(help="Write DIR as a checkpoint under this peer's names.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="The model's configuration, where the checkpoint's widths are not the usual ones."),
+    ] = None,
+    image_encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="CLIP ViT-L/14 in transformers' format, for sd15, which has none."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights that sd15 and zero123 do not hold.")] = 0,
+) -> None:
+    """Turn a public checkpoint into a folder for Gen3DFacePipeline.from_pretrained, and back.
+
+    gen3dface convert syncdreamer CKPT -o DIR; gen3dface convert --export syncdreamer DIR -o CKPT.safetensors
+    """
+    wanted = 1 if export else 2
+    if len(given) != wanted:
+        _usage(f"give {'one saved pipeline' if export else 'a kind of checkpoint and its file'}")
+    if export and (config or image_encoder or seed):
+        _usage("--config, --image-encoder and --seed are not for --export")
+    if not export and given[0] not in list(Source):
+        _usage(f"unknown kind {given[0]!r}; known are {', '.join(Source)}")
+    from gen3dface.conversion.convert import convert_checkpoint, export_checkpoint
+
+    if export:
+        typer.echo(export_checkpoint(export, given[0], out))
+    else:
+        typer.echo(convert_checkpoint(Source(given[0]), given[1], out, config, image_encoder, seed))
 
 
 @assets_app.command("list")

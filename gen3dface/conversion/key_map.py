@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from gen3dface.errors import CheckpointError
 
-_SHOWN = 8  # names that an error lists
-
 
 @dataclass(frozen=True)
 class Form:
@@ -102,18 +100,19 @@ def import_state(
         ignored: their names that hold nothing for us, explicitly.
 
     Raises:
-        CheckpointError: names are missing, unexpected or misshapen; it lists them.
+        CheckpointError: names are missing, unexpected or misshapen; it lists every one.
     """
     known = {entry.theirs for entry in entries}
     faults = _named("missing", known - state.keys())
     faults += _named("unexpected", (name for name in state.keys() - known if not ignored(name)))
+    if expected is not None:
+        faults += _named("misshapen", _misshapen(state, entries, expected))
+        faults += _named("nothing for our", expected.keys() - {name for entry in entries for name in entry.ours})
     if faults:
-        raise CheckpointError(f"The checkpoint is not of this kind: {'; '.join(faults)}.")
+        raise CheckpointError(f"The checkpoint is not of this kind or size: {'; '.join(faults)}.")
     result: dict[str, Tensor] = {}
     for entry in entries:
         result |= entry.read(state[entry.theirs])
-    if expected is not None:
-        _compare(result, expected)
     return result
 
 
@@ -125,26 +124,23 @@ def export_state(state: Mapping[str, Tensor], entries: Sequence[Entry]) -> dict[
     return {entry.theirs: entry.write(state) for entry in entries}
 
 
-def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise when names or shapes differ from the module's."""
-    faults = _named("missing", expected.keys() - found.keys())
-    faults += _named("unexpected", found.keys() - expected.keys())
-    shared = expected.keys() & found.keys()
-    faults += _named(
-        "misshapen",
-        (
-            f"{n} {list(found[n].shape)} for {list(expected[n].shape)}"
-            for n in shared
-            if found[n].shape != expected[n].shape
-        ),
-    )
-    if faults:
-        raise CheckpointError(f"The checkpoint does not fit the model: {'; '.join(faults)}.")
+def _misshapen(state: Mapping[str, Tensor], entries: Sequence[Entry], expected: Mapping[str, Tensor]) -> list[str]:
+    """Their tensors that do not become ours, with the shape found and the one it should have."""
+    faults = []
+    for entry in entries:
+        if entry.theirs not in state or not all(name in expected for name in entry.ours):
+            continue
+        given = state[entry.theirs].to("meta")
+        wanted = {name: expected[name].to("meta") for name in entry.ours}
+        try:
+            fits = all(tensor.shape == wanted[name].shape for name, tensor in entry.read(given).items())
+        except (RuntimeError, ValueError):  # too few axes, or not as many parts, for the form
+            fits = False
+        if not fits:
+            faults.append(f"{entry.theirs} {list(given.shape)} for {list(entry.write(wanted).shape)}")
+    return faults
 
 
 def _named(fault: str, names: Iterable[str]) -> list[str]:
     listed = sorted(names)
-    if not listed:
-        return []
-    rest = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return [f"{fault} {', '.join(listed[:_SHOWN])}{rest}"]
+    return [f"{fault} {', '.join(listed)}"] if listed else []

@@ -57,12 +57,35 @@ def test_there_and_back_again() -> None:
     [
         ({"their.weight": STATE["their.weight"]}, "missing their.bias"),
         ({**STATE, "more": torch.zeros(1)}, "unexpected more"),
-        ({**STATE, "their.bias": torch.zeros(3)}, r"misshapen bias \[3\] for \[2\]"),
+        ({**STATE, "their.bias": torch.zeros(3)}, r"misshapen their.bias \[3\] for \[2\]"),
     ],
 )
 def test_every_fault_is_named(state: dict[str, torch.Tensor], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         import_state(state, ENTRIES, MODULE.state_dict())
+
+
+def test_all_faults_are_named_at_once() -> None:
+    many = {f"more{i}": torch.zeros(1) for i in range(30)}
+    with pytest.raises(CheckpointError) as caught:
+        import_state({**many, "their.weight": torch.zeros(3, 3)}, ENTRIES, MODULE.state_dict())
+    said = str(caught.value)
+    assert all(name in said for name in many)
+    assert "missing their.bias" in said and "misshapen their.weight [3, 3] for [2, 3]" in said
+
+
+@pytest.mark.parametrize(
+    ("entry", "found", "wanted"),
+    [
+        (Entry("w", ("w",), pointwise(2)), (4, 6, 3, 3), (4, 6)),
+        (Entry("w", ("w",), SPARSE), (4, 6), (4, 6, 3, 3, 3)),
+        (Entry("w", ("w",), TRANSPOSED), (4, 6), (4, 6)),
+        (Entry("w", ("q", "k", "v")), (4, 2), (2, 2)),
+    ],
+)
+def test_a_shape_that_no_form_can_read_is_named(entry: Entry, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    with pytest.raises(CheckpointError, match="misshapen w"):
+        import_state({"w": torch.zeros(found)}, [entry], {name: torch.zeros(wanted) for name in entry.ours})
 
 
 def test_only_what_is_listed_is_passed_over() -> None:
