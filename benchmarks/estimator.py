@@ -1,6 +1,6 @@
 """How near the default estimator comes to the true shape of heads that its own model cannot represent exactly.
 
-    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 72] [--json estimator.json]
+    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 90] [--json estimator.json]
     (or name the file in $GEN3DFACE_ICT_HEADS)
 
 The prior of the estimator was learned from fits to ICT-FaceKit Light's heads too: other heads (seeds from 100,000 on),
@@ -10,7 +10,8 @@ what beats the latter was read from the picture.
 
 Random ICT-FaceKit Light heads (another topology than OpenHead's) are drawn with the skins of the OpenPeople
 portraits P001-P007, random light, distance 0.5-2.5 m and yaw to 35 degrees, and go from pixels through the whole
-estimator. Errors are in millimetres, median / mean over all points of all heads of a yaw bin:
+estimator; each head once in every yaw bin (`--heads` counts pictures). Errors are in millimetres, median / mean over
+all points of all heads of a bin:
 
 - vertex: distance between corresponding points of the face (see correspondence.py) after rigid alignment, and after
   similarity alignment, since a single photo does not tell a head's size;
@@ -90,9 +91,11 @@ def main() -> None:
     skins = _skins(bench.ict)
     errors: dict[str, dict[str, dict[str, list[Array]]]] = {}
     missed = 0
-    for seed in tqdm(range(arguments.heads), unit="head"):
-        name, span = _bin(seed)
-        sitter = draw_sitter(bench.ict, skins, span, arguments.first_seed + seed, arguments.expression)
+    for number in tqdm(range(arguments.heads), unit="picture"):
+        name, span = _bin(number)
+        # the same people in every bin, or a bin's gain would depend on whose size it happened to draw
+        person = arguments.first_seed + number // len(BINS)
+        sitter = draw_sitter(bench.ict, skins, span, person, arguments.expression)
         try:
             portrait = load_portrait(sitter.image)
         except NoFaceError:
@@ -166,8 +169,8 @@ def _skins(ict: HeadModel) -> list[Array]:
     return [portrait_skin(portrait, ict) for portrait in portraits]
 
 
-def _bin(seed: int) -> tuple[str, tuple[float, float]]:
-    low, high = BINS[seed % len(BINS)]
+def _bin(number: int) -> tuple[str, tuple[float, float]]:
+    low, high = BINS[number % len(BINS)]
     return f"{low}-{high}", (low, high)
 
 
@@ -217,7 +220,7 @@ def _setting(arguments: argparse.Namespace, bench: Bench, missed: int) -> dict[s
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ict", type=Path, nargs="?", default=os.environ.get("GEN3DFACE_ICT_HEADS"))
-    parser.add_argument("--heads", type=int, default=72)
+    parser.add_argument("--heads", type=int, default=90)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--expression", type=float, default=0.0, help="largest weight of the sitters' expressions")
     parser.add_argument("--json", type=Path)
