@@ -21,9 +21,10 @@ from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.conversion.ldm_keys import CONV_IN, import_ldm, ldm_ignores
 from gen3dface.conversion.peer_keys import IGNORED, export_peer, import_peer
 from gen3dface.conversion.read import file_sha256, read_state_dict
+from gen3dface.conversion.saved import saved_models
 from gen3dface.errors import CheckpointError, OutputError
 from gen3dface.files import write_failure
-from gen3dface.models.build import Models, ModelSettings, build_models, load_config
+from gen3dface.models.build import Models, build_models, load_config
 from gen3dface.outputs.staging import staged_folder
 from gen3dface.pipelines.gen3dface_pipeline import Gen3DFacePipeline
 
@@ -108,7 +109,7 @@ def export_checkpoint(peer: Peer, folder: str | Path, out: str | Path) -> Path:
         raise OutputError(f"'{out.name}' must end in .safetensors.")
     if out.exists():
         raise OutputError(f"'{out}' exists. Move it or choose another name.")
-    models = _saved_models(folder)
+    models = saved_models(folder)
     state = export_peer({name: module.state_dict() for name, module in models.modules().items()}, models)
     _check_peer(peer, state, models)
     _save(state, out, {"format": "pt", "gen3dface": __version__, "written_for": peer.value})
@@ -193,28 +194,6 @@ def _record(
         "initialised": initialised,
         "seed": seed if initialised else None,
     }
-
-
-def _saved_models(folder: Path) -> Models:
-    """The models of a saved pipeline."""
-    if not (folder / "model_index.json").is_file():
-        raise CheckpointError(f"'{folder}' holds no saved pipeline: it has no model_index.json.")
-    try:
-        pipe = Gen3DFacePipeline.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"'{folder}' holds no pipeline that can be read: {error}") from error
-    if pipe.conditioner is None or pipe.image_encoder is None:
-        raise CheckpointError("Only a pipeline with a conditioner and an image encoder can be written for a peer.")
-    size = pipe.config["image_size"]
-    return Models(
-        settings=ModelSettings(size, size, view_convention=pipe.config["view_convention"]),
-        vae=pipe.vae,
-        image_encoder=pipe.image_encoder,
-        token_projection=pipe.token_projection,
-        conditioner=pipe.conditioner,
-        unet=pipe.unet,
-        scheduler=pipe.scheduler,
-    )
 
 
 def _check_peer(peer: Peer, state: Mapping[str, Tensor], models: Models) -> None:

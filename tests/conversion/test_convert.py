@@ -81,6 +81,14 @@ def test_there_and_back_is_bit_equal(kind: Peer, suffix: str, tmp_path: Path) ->
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["back.safetensors", "model", path.name])
 
 
+def test_half_precision_stays_half(tmp_path: Path) -> None:
+    state = {k: t.half() if t.is_floating_point() else t for k, t in peer_checkpoint("syncdreamer").items()}
+    save_file(state, tmp_path / "in.safetensors")
+    folder = convert_checkpoint(Source.syncdreamer, tmp_path / "in.safetensors", tmp_path / "out", tiny("syncdreamer"))
+    back = export_checkpoint(Peer.syncdreamer, folder, tmp_path / "back.safetensors")
+    assert_equal(load_file(back), {k: v for k, v in state.items() if k not in TABLES})
+
+
 @pytest.mark.parametrize("source", [Source.sd15, Source.zero123])
 def test_a_part_of_the_model_leaves_the_rest_to_the_seed(source: Source, tmp_path: Path) -> None:
     state, config = ldm_checkpoint(source), tiny(source.value)
