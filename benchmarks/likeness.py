@@ -99,9 +99,9 @@ def _line(r: Row) -> str:
 
 GALLERY = """# Gallery
 
-Example photos and what becomes of them: the photo, then the head from the front, three-quarter left, left profile,
-back, right profile and three-quarter right. All made by one command, nothing touched up and nothing left out but the
-photos whose licence would bind this page (their figures are in the table):
+{shown} of the {total} example photos and what becomes of them: the photo, then the head from the front, three-quarter
+left, left profile, back, right profile and three-quarter right. Made by one command, nothing touched up; photos whose
+licence would bind this page are left out (their figures are in the table):
 
 ```
 python benchmarks/likeness.py -o out/likeness --gallery docs
@@ -138,7 +138,9 @@ def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
         strips.append(f"**{r.photo}** ({credit})\n\n![{r.photo}](gallery/{r.photo}.jpg)\n")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     hardware = f"{os.cpu_count()} CPU cores, no GPU; commit {commit.stdout.strip() or 'unknown'}; the command above."
-    text = GALLERY.format(strips="\n".join(strips), hardware=hardware, table=table(rows))
+    text = GALLERY.format(
+        shown=len(strips), total=len(EXAMPLES), strips="\n".join(strips), hardware=hardware, table=table(rows)
+    )
     (folder / "gallery.md").write_text(text)
 
 
