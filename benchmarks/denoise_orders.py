@@ -72,7 +72,7 @@ class Bench:
     def lay_out(self, order: Order) -> None:
         """Bring the UNet's weights into the order's memory layout."""
         layout = torch.channels_last if order.channels_last else torch.contiguous_format
-        self.models.unet.to(memory_format=layout)  # type: ignore[call-overload]
+        self.models.unet.to(memory_format=layout)
 
     def step(self, order: Order, latents: Tensor, t: Tensor) -> Tensor:
         """The guided prediction [1, N, C, h, w] at step t in this order of work, after `lay_out`."""
@@ -171,7 +171,7 @@ def frame_by_frame(*roots: nn.Module) -> Iterator[None]:
             elif isinstance(module, _BY_ROW):
                 wrap = _by_row
             if wrap is not None:
-                module.forward = wrap(module, module.forward)  # type: ignore[method-assign]
+                module.forward = wrap(module, module.forward)
                 changed.append(module)
     try:
         yield

@@ -162,7 +162,8 @@ def _not_held(models: Models, found: States) -> list[str]:
 def _fill(models: Models, states: States) -> None:
     """Put tensors in the place of the models' own, without a copy."""
     for name, tensors in states.items():
-        models.modules()[name].load_state_dict(tensors, assign=True)
+        # safetensors stores rows in order; a tensor that lies otherwise is copied
+        models.modules()[name].load_state_dict({k: t.contiguous() for k, t in tensors.items()}, assign=True)
 
 
 def _clip_state(folder: Path) -> dict[str, Tensor]:

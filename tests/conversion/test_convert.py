@@ -70,8 +70,8 @@ def test_there_and_back_is_bit_equal(kind: Peer, suffix: str, tmp_path: Path) ->
     state, path = peer_checkpoint(kind.value), tmp_path / f"model.{suffix}"
     if suffix == "safetensors":
         save_file(state, path)
-    else:
-        torch.save({"state_dict": state, "epoch": 1}, path)
+    else:  # a tensor may lie in memory in any order
+        torch.save({"state_dict": {**state, CONV_IN: state[CONV_IN].mT.contiguous().mT}, "epoch": 1}, path)
     folder = convert_checkpoint(Source(kind.value), path, tmp_path / "model", tiny(kind.value))
     back = export_checkpoint(kind, folder, tmp_path / "back.safetensors")
     assert_equal(load_file(back), {k: v for k, v in state.items() if k not in TABLES})
