@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -104,6 +105,7 @@ def count(bench: Bench, order: Order, first: Tensor | None) -> tuple[Result, Ten
     wanted = prediction if first is None else first
     apart = (prediction - wanted).abs().max().item()
     peak = peak_memory(bench.device) if fresh else None
+    print(f"{order.name}: {tflop:.3f} TFLOP, differs by {apart:.1e}, peak {peak} GB", file=sys.stderr, flush=True)
     return Result(order, float("inf"), tflop, peak, apart, wanted.abs().max().item()), prediction
 
 
@@ -114,7 +116,9 @@ def timed(bench: Bench, order: Order, t: Tensor) -> float:
     start = time.perf_counter()
     bench.models.scheduler.step(bench.step(order, bench.latents, t), t, bench.latents)
     synchronize(bench.device)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    print(f"{order.name}: {seconds:.3f} s", file=sys.stderr, flush=True)
+    return seconds
 
 
 def report(results: list[Result], rate: float) -> None:
