@@ -57,6 +57,10 @@ class TexturedHeadError(Gen3DFaceError):
     """A textured head's arrays do not fit together, or its file is damaged."""
 
 
+class DataError(Gen3DFaceError):
+    """Training data is missing, damaged, or other than its manifest says."""
+
+
 class OutputError(Gen3DFaceError):
     """A result cannot be written."""
 

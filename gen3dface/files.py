@@ -1,7 +1,8 @@
-"""Writing a file so that it is either whole or not there."""
+"""Files that are either whole or not there, and what safetensors notes in them."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
@@ -35,3 +36,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def write_failure(path: Path, error: OSError) -> str:
     """What to tell someone whose file or folder `path` could not be written."""
     return f"cannot write '{path}': {error.strerror or error}. Choose a writable folder with enough free space."
+
+
+def safetensors_note(data: bytes, name: str) -> dict[str, object]:
+    """The JSON object that a safetensors file holds as metadata under `name`; empty where there is none.
+
+    Raises:
+        ValueError: the header is damaged.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= len(data) - 8:
+        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
+    note = json.loads(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(name, "{}"))
+    if not isinstance(note, dict):
+        raise ValueError(f"the metadata {name} is no object")
+    return note

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError, HeadModelError
 from gen3dface.estimators.hanging_hair import HangingHair
 from gen3dface.estimators.landmark_model import LANDMARKS
-from gen3dface.files import write_atomically
+from gen3dface.files import safetensors_note, write_atomically
 from gen3dface.render import Surface
 
 if TYPE_CHECKING:
@@ -104,6 +103,10 @@ class HeadFit:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, the same bytes for the same fit. Raises OutputError when it cannot be written."""
+        write_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The file that `save` writes."""
         tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in _TENSORS}
         tensors["world_to_camera"] = self.camera.world_to_camera.cpu().contiguous()
         tensors["intrinsics"] = self.camera.intrinsics.cpu().contiguous()
@@ -113,7 +116,7 @@ class HeadFit:
         if self.hair is not None:
             tensors |= {f"hair.{name}": getattr(self.hair, name).cpu().contiguous() for name in _HAIR}
         # one value: safetensors writes several in an order that changes from run to run
-        write_atomically(path, save(tensors, {"head_fit": json.dumps(note)}))
+        return save(tensors, {"head_fit": json.dumps(note)})
 
     @classmethod
     def load(cls, path: str | Path) -> HeadFit:
@@ -125,17 +128,24 @@ class HeadFit:
         try:
             if Path(path).stat().st_size > _BYTES_LIMIT:
                 raise EstimationError(f"{path} is larger than {_BYTES_LIMIT >> 20} MiB and cannot be a head fit.")
-            with safe_open(str(path), framework="pt") as file:
-                note = json.loads((file.metadata() or {}).get("head_fit", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-            return cls._from_tensors(tensors, note)
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise EstimationError(f"{path} cannot be read as a head fit: {error!r}.") from error
+        return cls.from_bytes(data, str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "head fit") -> HeadFit:
+        """Read what `to_bytes` made; `name` is for messages. Raises `EstimationError` when it is anything else."""
+        try:
+            note = safetensors_note(data, "head_fit")
+            return cls._from_tensors(load(data), note)
         except EstimationError:
             raise
         except Exception as error:  # a damaged file raises nearly anything
-            raise EstimationError(f"{path} cannot be read as a head fit: {error!r}.") from error
+            raise EstimationError(f"{name} cannot be read as a head fit: {error!r}.") from error
 
     @classmethod
-    def _from_tensors(cls, tensors: dict[str, Tensor], note: dict[str, str]) -> HeadFit:
+    def _from_tensors(cls, tensors: dict[str, Tensor], note: dict[str, Any]) -> HeadFit:
         if note.get("format") != _FORMAT:
             raise EstimationError(f"Not a head fit of this version: format is {note.get('format')!r}.")
         height, width = tensors["image_size"].tolist()

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from gen3dface.errors import PortraitError
-from gen3dface.files import write_atomically
+from gen3dface.files import safetensors_note, write_atomically
 from gen3dface.photo.portrait import Portrait
 
 FORMAT = "gen3dface.portrait.2"
@@ -30,12 +29,17 @@ _LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
 
 def save_portrait(portrait: Portrait, path: str | PathLike[str]) -> None:
     """Write to path (.safetensors by custom), whole or not at all. Raises OutputError."""
+    write_atomically(path, portrait_bytes(portrait))
+
+
+def portrait_bytes(portrait: Portrait) -> bytes:
+    """The safetensors file that save_portrait writes."""
     arrays: dict[str, NDArray[np.generic]] = {
         name: np.ascontiguousarray(getattr(portrait, name), kind) for name, (_, kind) in _LAYOUT.items()
     }
     note = {"score": portrait.score, "source": portrait.source, "warnings": portrait.warnings, "focal": portrait.focal}
     # one value: safetensors writes several in an order that changes from run to run
-    write_atomically(path, save(arrays, {"portrait": json.dumps({"format": FORMAT, **note})}))
+    return save(arrays, {"portrait": json.dumps({"format": FORMAT, **note})})
 
 
 def load_saved_portrait(path: str | PathLike[str]) -> Portrait:
@@ -43,16 +47,24 @@ def load_saved_portrait(path: str | PathLike[str]) -> Portrait:
     try:
         if Path(path).stat().st_size > MAX_BYTES:
             raise PortraitError(f"{path}: larger than {MAX_BYTES >> 20} MiB, so no portrait")
-        with safe_open(path, framework="numpy") as file:
-            note = json.loads((file.metadata() or {}).get("portrait", "{}"))
-            if note.get("format") != FORMAT or set(file.keys()) != set(_LAYOUT):
-                raise PortraitError(f"{path}: no portrait saved by this version ({FORMAT}); save it again")
-            arrays = {name: file.get_tensor(name) for name in _LAYOUT}
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise PortraitError(f"{path}: not a readable portrait ({error})") from error
+    return portrait_from_bytes(data, str(path))
+
+
+def portrait_from_bytes(data: bytes, name: str) -> Portrait:
+    """Read what portrait_bytes made; name is for messages. Raises PortraitError when it is anything else."""
+    try:
+        note = safetensors_note(data, "portrait")
+        arrays = load(data)
+        if note.get("format") != FORMAT or set(arrays) != set(_LAYOUT):
+            raise PortraitError(f"{name}: no portrait saved by this version ({FORMAT}); save it again")
         return _portrait(arrays, note)
     except PortraitError:
         raise
     except Exception as error:  # a damaged file raises nearly anything
-        raise PortraitError(f"{path}: not a readable portrait ({error})") from error
+        raise PortraitError(f"{name}: not a readable portrait ({error})") from error
 
 
 def _portrait(arrays: dict[str, NDArray[np.generic]], note: dict[str, object]) -> Portrait:

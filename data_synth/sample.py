@@ -1,0 +1,119 @@
+"""`TrainingSample`: one identity, as every generator hands it out and as training takes it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import DataError, Gen3DFaceError
+from gen3dface.estimators import HeadFit
+from gen3dface.photo import Portrait
+from gen3dface.photo.store import portrait_bytes, portrait_from_bytes
+
+MOST_VIEWS = 512
+MOST_SIDE = 2048  # px of a view
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_FORMAT = "gen3dface.sample.1"
+_PORTRAIT, _HEAD, _NOTE = "portrait.safetensors", "head.safetensors", "json"
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """A photo of one identity, the head that the estimator found in it, and true views from all around.
+
+    Args:
+        key: the identity's name: letters, digits, - and _.
+        portrait: the photo as `load_portrait` gives it. head: estimated from the portrait, not the true one.
+        views: uint8 [N, 4, S, S]: sRGB composited over white, and coverage.
+        cameras: of the N views (S x S px), in the frame of the estimated head.
+        provenance: JSON values: generator, version, seed, licences, scores.
+    """
+
+    key: str
+    portrait: Portrait
+    head: HeadFit
+    views: Tensor
+    cameras: Cameras
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise DataError(f"A sample's key is letters, digits, - and _, at most 100; got {self.key!r}.")
+        shape = tuple(self.views.shape)
+        side = self.cameras.height
+        fits = len(shape) == 4 and shape == (len(self.cameras), 4, side, self.cameras.width)
+        if self.views.dtype != torch.uint8 or not fits or side != self.cameras.width:
+            raise DataError(
+                f"{self.key}: views are uint8 [N, 4, S, S] with as many square cameras, got {self.views.dtype} {shape} "
+                f"and {len(self.cameras)} cameras of {side} x {self.cameras.width} px."
+            )
+        if not (1 <= len(self.cameras) <= MOST_VIEWS and side <= MOST_SIDE):
+            raise DataError(f"{self.key}: 1 to {MOST_VIEWS} views of at most {MOST_SIDE} px are allowed, got {shape}.")
+
+    @property
+    def licences(self) -> list[str]:
+        """Of every source that went in, as the provenance names them."""
+        return [str(name) for name in self.provenance.get("licences", [])]
+
+    def to_members(self) -> dict[str, bytes]:
+        """File suffix to content, the same bytes for the same sample."""
+        note = {"format": _FORMAT, "cameras": self.cameras.to_dict(), "provenance": dict(self.provenance)}
+        members = {
+            _NOTE: json.dumps(note, sort_keys=True).encode(),
+            _PORTRAIT: portrait_bytes(self.portrait),
+            _HEAD: self.head.to_bytes(),
+        }
+        pictures = self.views.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return members | {_view_name(i): _png(picture) for i, picture in enumerate(pictures)}
+
+    @classmethod
+    def from_members(cls, key: str, members: Mapping[str, bytes]) -> TrainingSample:
+        """Read what `to_members` made. Raises `DataError` naming the sample when anything is missing or damaged."""
+        try:
+            note = json.loads(members[_NOTE])
+            if note.get("format") != _FORMAT:
+                raise DataError(f"its format is {note.get('format')!r}, expected {_FORMAT!r}")
+            cameras = Cameras.from_dict(note["cameras"])
+            if not (len(cameras) <= MOST_VIEWS and cameras.height <= MOST_SIDE):
+                raise DataError(f"it has {len(cameras)} views of {cameras.height} px")
+            views = [_pixels(members[_view_name(i)], cameras) for i in range(len(cameras))]
+            return cls(
+                key,
+                portrait_from_bytes(members[_PORTRAIT], f"{key}.{_PORTRAIT}"),
+                HeadFit.from_bytes(members[_HEAD], f"{key}.{_HEAD}"),
+                torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous(),
+                cameras,
+                dict(note["provenance"]),
+            )
+        except KeyError as error:
+            raise DataError(f"The sample {key} lacks {error}; make its shard again.") from error
+        except (Gen3DFaceError, OSError, ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"The sample {key} is damaged: {error}") from error
+
+
+def _view_name(index: int) -> str:
+    return f"view{index:03d}.png"
+
+
+def _png(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _pixels(data: bytes, cameras: Cameras) -> np.ndarray:
+    """[S, S, 4]; the size is checked before anything is decoded."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if image.mode != "RGBA" or image.size != (cameras.width, cameras.height):
+            raise DataError(f"a view is {image.mode} {image.size}, its camera {cameras.width} x {cameras.height} px")
+        return np.asarray(image)

@@ -1,0 +1,62 @@
+"""A sample survives its bytes, and damaged bytes are named."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.errors import DataError
+from tests.data_synth.samples import random_sample
+
+
+def test_a_sample_comes_back_value_for_value() -> None:
+    sample = random_sample(views=5)
+    back = TrainingSample.from_members(sample.key, sample.to_members())
+    assert torch.equal(back.views, sample.views)
+    assert torch.equal(back.cameras.world_to_camera, sample.cameras.world_to_camera)
+    assert torch.equal(back.cameras.intrinsics, sample.cameras.intrinsics)
+    assert torch.equal(back.head.identity, sample.head.identity)
+    np.testing.assert_array_equal(back.portrait.image, sample.portrait.image)
+    assert back.provenance == sample.provenance
+    assert back.licences == ["CC0-1.0"]
+    assert back.to_members() == sample.to_members()
+
+
+@pytest.mark.parametrize("name", ["json", "portrait.safetensors", "head.safetensors", "view001.png"])
+def test_a_damaged_or_missing_member_is_named(name: str) -> None:
+    members = random_sample().to_members()
+    with pytest.raises(DataError, match="id0 is damaged"):
+        TrainingSample.from_members("id0", {**members, name: members[name][: len(members[name]) // 2]})
+    with pytest.raises(DataError, match=f"lacks '{name}'"):
+        TrainingSample.from_members("id0", {k: v for k, v in members.items() if k != name})
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    small, large = random_sample(side=16).to_members(), random_sample(side=32).to_members()
+    with pytest.raises(DataError, match="32"):
+        TrainingSample.from_members("id0", {**large, "view000.png": small["view000.png"]})
+
+
+@pytest.mark.parametrize("key", ["", "../id", "a/b", "a.b", "-a", "a" * 101])
+def test_keys_cannot_leave_a_shard(key: str) -> None:
+    with pytest.raises(DataError, match="key"):
+        dataclasses.replace(random_sample(), key=key)
+
+
+def test_views_must_be_bytes_with_alpha() -> None:
+    sample = random_sample()
+    for views in (sample.views.float(), sample.views[:, :3], sample.views[:2], sample.views[..., :16]):
+        with pytest.raises(DataError, match="uint8"):
+            dataclasses.replace(sample, views=views)
+
+
+def test_too_many_views_are_refused_before_any_is_read() -> None:
+    members = random_sample().to_members()
+    note = json.loads(members["json"])
+    for name in ("world_to_camera", "intrinsics"):
+        note["cameras"][name] = note["cameras"][name] * 300
+    with pytest.raises(DataError, match="900 views"):
+        TrainingSample.from_members("id0", {**members, "json": json.dumps(note).encode()})
