@@ -22,7 +22,7 @@ from gen3dface.photo.store import portrait_bytes, portrait_from_bytes
 
 MOST_VIEWS = 512
 MOST_SIDE = 2048  # px of a view
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FORMAT = "gen3dface.sample.1"
 _PORTRAIT, _HEAD, _NOTE = "portrait.safetensors", "head.safetensors", "json"
 
@@ -48,7 +48,7 @@ class TrainingSample:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
-            raise DataError(f"A sample's key is letters, digits, - and _, at most 100; got {self.key!r}.")
+            raise DataError(f"A sample's key is letters, digits, - and _, at most 64; got {self.key!r}.")
         shape = tuple(self.views.shape)
         side = self.cameras.height
         fits = len(shape) == 4 and shape == (len(self.cameras), 4, side, self.cameras.width)

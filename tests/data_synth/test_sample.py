@@ -40,7 +40,7 @@ def test_a_picture_of_another_size_is_refused() -> None:
         TrainingSample.from_members("id0", {**large, "view000.png": small["view000.png"]})
 
 
-@pytest.mark.parametrize("key", ["", "../id", "a/b", "a.b", "-a", "a" * 101])
+@pytest.mark.parametrize("key", ["", "../id", "a/b", "a.b", "-a", "a" * 65])
 def test_keys_cannot_leave_a_shard(key: str) -> None:
     with pytest.raises(DataError, match="key"):
         dataclasses.replace(random_sample(), key=key)

@@ -1,0 +1,180 @@
+"""Shards: WebDataset tars of whole identities, each with a manifest beside it.
+
+A shard is there only when its manifest is: the tar is written under a temporary name, flushed to the disk and renamed,
+then the manifest likewise. What a killed run leaves behind is never taken for a shard. The same samples give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.errors import DataError, OutputError
+from gen3dface.files import write_atomically, write_failure
+
+FORMAT = "gen3dface.shard.1"
+MOST_SAMPLE_BYTES = 1 << 29
+_MOST_MANIFEST_BYTES = 64 << 20
+_MOST_MEMBERS = 1024  # of a sample
+
+
+class Entry(BaseModel):
+    """One sample of a shard: where its members lie in the tar."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    offset: int = Field(ge=0)
+    size: int = Field(gt=0, le=MOST_SAMPLE_BYTES)
+    views: int = Field(gt=0)
+
+
+class Manifest(BaseModel):
+    """What a shard holds. `licences` are those of all its sources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    shard: str = Field(pattern=r"^[A-Za-z0-9_-]+\.tar$")
+    bytes: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licences: list[str]
+    samples: list[Entry]
+
+
+def shard_path(folder: str | os.PathLike[str], index: int) -> Path:
+    """Where shard number `index` of a folder lies."""
+    return Path(folder) / f"shard-{index:06d}.tar"
+
+
+def manifest_path(shard: Path) -> Path:
+    """The manifest beside a shard."""
+    return shard.with_suffix(".json")
+
+
+def write_shard(folder: str | os.PathLike[str], index: int, samples: Iterable[TrainingSample]) -> Manifest:
+    """Write samples as shard number `index`, whole or not at all; what was there before is replaced.
+
+    Raises:
+        DataError: no samples, or two with one key.
+        OutputError: the folder cannot be written, or the disk is full. The temporary file is gone.
+    """
+    path = shard_path(folder, index)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                entries, licences = _write_tar(file, samples)
+                file.flush()
+                os.fsync(file.fileno())
+            size, digest = temporary.stat().st_size, file_sha256(temporary)
+            manifest_path(path).unlink(missing_ok=True)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(write_failure(path, error)) from error
+    manifest = Manifest(
+        format=FORMAT, shard=path.name, bytes=size, sha256=digest, licences=sorted(licences), samples=entries
+    )
+    write_atomically(manifest_path(path), manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def _write_tar(file: BinaryIO, samples: Iterable[TrainingSample]) -> tuple[list[Entry], set[str]]:
+    entries: list[Entry] = []
+    licences: set[str] = set()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            if any(entry.key == sample.key for entry in entries):
+                raise DataError(f"Two samples of a shard are named {sample.key}; an identity is one sample.")
+            start = tar.offset
+            for name, data in sample.to_members().items():
+                member = tarfile.TarInfo(f"{sample.key}.{name}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+            entries.append(Entry(key=sample.key, offset=start, size=tar.offset - start, views=len(sample.cameras)))
+            licences |= set(sample.licences)
+    if not entries:
+        raise DataError("A shard needs at least one sample.")
+    return entries, licences
+
+
+def read_manifest(shard: Path) -> Manifest:
+    """The manifest of a shard. Raises `DataError` when it is missing or damaged."""
+    path = manifest_path(shard)
+    try:
+        if path.stat().st_size > _MOST_MANIFEST_BYTES:
+            raise DataError(f"{path} is larger than {_MOST_MANIFEST_BYTES >> 20} MiB and cannot be a manifest.")
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"The manifest {path} is missing or damaged: {error}; make its shard again.") from error
+    if manifest.format != FORMAT or manifest.shard != shard.name:
+        raise DataError(f"{path} is a manifest of {manifest.shard} in format {manifest.format}, expected {FORMAT}.")
+    return manifest
+
+
+def read_entry(shard: Path, entry: Entry) -> TrainingSample:
+    """One sample of a shard, without reading the rest. Raises `DataError` when it is damaged."""
+    try:
+        with open(shard, "rb") as file:
+            file.seek(entry.offset)
+            data = file.read(entry.size)
+        members = _members(data, entry.key)
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"The sample {entry.key} of {shard} cannot be read: {error}; make the shard again.") from error
+    return TrainingSample.from_members(entry.key, members)
+
+
+def _members(data: bytes, key: str) -> Mapping[str, bytes]:
+    """Suffix to content of the members of one sample; nothing is written to the disk."""
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        for member in tar:
+            owner, _, suffix = member.name.partition(".")
+            file = tar.extractfile(member) if member.isreg() else None
+            if owner != key or file is None or suffix in found or len(found) >= _MOST_MEMBERS:
+                raise DataError(f"{member.name!r} is no member of the sample {key}; make its shard again.")
+            found[suffix] = file.read()
+    return found
+
+
+def verify_shards(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """What is wrong with the shards of a folder, one message a fault that names the shard; nothing when all is well."""
+    owners: dict[str, str] = {}
+    for shard in sorted(Path(folder).glob("*.tar")):
+        try:
+            manifest = read_manifest(shard)
+            if (found := file_sha256(shard)) != manifest.sha256:
+                raise DataError(f"its sha256 is {found}, its manifest says {manifest.sha256}; make it again.")
+            for entry in manifest.samples:
+                if owners.setdefault(entry.key, shard.name) != shard.name:
+                    raise DataError(f"the identity {entry.key} is in {owners[entry.key]} too.")
+                read_entry(shard, entry)
+        except (DataError, OSError) as error:
+            yield f"{shard.name}: {error}"
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: BinaryIO) -> str:
+    """Python 3.10 has no `hashlib.file_digest`."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

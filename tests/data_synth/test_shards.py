@@ -1,0 +1,143 @@
+"""Shards keep what they were given, tell what is wrong with them, and are read once each."""
+
+import io
+import itertools
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen3dface.data_synth import shards
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.shard_set import ShardSet, ShuffledOrder
+from gen3dface.errors import DataError, OutputError
+from tests.data_synth.samples import random_sample
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shards of 3, 1 and 3 samples."""
+    folder = tmp_path_factory.mktemp("shards")
+    for index, keys in enumerate((["a", "b", "c"], ["d"], ["e", "f", "g"])):
+        shards.write_shard(folder, index, (random_sample(key, ord(key)) for key in keys))
+    return folder
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_samples_come_back_from_their_shards(folder: Path) -> None:
+    found = ShardSet(folder)
+    assert found.keys == list("abcdefg")
+    assert found.licences == ["CC0-1.0"]
+    for index, key in enumerate("abcdefg"):
+        assert found[index].to_members() == random_sample(key, ord(key)).to_members()
+    assert list(shards.verify_shards(folder)) == []
+
+
+def test_the_same_samples_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    shards.write_shard(tmp_path, 1, [random_sample("d", ord("d"))])
+    for name in ("shard-000001.tar", "shard-000001.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_webdataset_reads_them(folder: Path) -> None:
+    webdataset = pytest.importorskip("webdataset", reason="needs the train extra")
+    rows = list(webdataset.WebDataset(str(folder / "shard-000000.tar"), shardshuffle=False))
+    assert [row["__key__"] for row in rows] == ["a", "b", "c"]
+    members = {k: v for k, v in rows[1].items() if not k.startswith("__")}
+    assert torch.equal(TrainingSample.from_members("b", members).views, random_sample("b", ord("b")).views)
+
+
+def test_a_flipped_bit_is_named_by_its_shard_alone(folder: Path, tmp_path: Path) -> None:
+    path = _copy(folder, tmp_path) / "shard-000001.tar"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    (problem,) = shards.verify_shards(tmp_path)
+    assert problem.startswith("shard-000001.tar") and "sha256" in problem
+
+
+def test_a_shard_without_manifest_or_cut_short_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = _copy(folder, tmp_path) / "shard-000002.tar"
+    path.write_bytes(path.read_bytes()[:-1024])
+    with pytest.raises(DataError, match=r"shard-000002\.tar has"):
+        ShardSet(tmp_path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(DataError, match=r"shard-000002\.json is missing"):
+        ShardSet(tmp_path)
+
+
+def test_an_identity_in_two_shards_is_refused(tmp_path: Path) -> None:
+    for index in range(2):
+        shards.write_shard(tmp_path, index, [random_sample("same")])
+    with pytest.raises(DataError, match="same"):
+        ShardSet(tmp_path)
+    assert len(list(shards.verify_shards(tmp_path))) == 1
+    with pytest.raises(DataError, match="same"):
+        shards.write_shard(tmp_path, 2, [random_sample("same"), random_sample("same")])
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    def failing():
+        yield random_sample("a")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        shards.write_shard(tmp_path, 0, failing())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../evil.json", "other.json", "a/../../b.json"])
+def test_foreign_members_are_refused(tmp_path: Path, name: str) -> None:
+    manifest = shards.write_shard(tmp_path, 0, [random_sample("a")])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = 2
+        tar.addfile(member, io.BytesIO(b"{}"))
+    path = shards.shard_path(tmp_path, 0)
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match="no member of the sample a"):
+        shards.read_entry(path, manifest.samples[0])
+
+
+def test_a_manifest_cannot_ask_for_more_than_a_sample(tmp_path: Path) -> None:
+    shards.write_shard(tmp_path, 0, [random_sample("a")])
+    path = shards.manifest_path(shards.shard_path(tmp_path, 0))
+    note = json.loads(path.read_text())
+    note["samples"][0]["size"] = 1 << 40
+    path.write_text(json.dumps(note))
+    with pytest.raises(DataError, match="damaged"):
+        ShardSet(tmp_path)
+
+
+def test_every_sample_once_an_epoch_and_another_order_the_next() -> None:
+    order = ShuffledOrder([3, 1, 5, 2], seed=4, window=2)
+    epochs = [[order[11 * e + i] for i in range(11)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(11)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert [ShuffledOrder([3, 1, 5, 2], 4, 2)[i] for i in range(33)] == list(itertools.chain(*epochs))
+    assert [ShuffledOrder([3, 1, 5, 2], 5, 2)[i] for i in range(11)] != epochs[0]
+
+
+def test_shards_of_a_window_are_read_before_the_next_ones() -> None:
+    order = ShuffledOrder([4] * 6, seed=0, window=2)
+    shards_read = [order[i] // 4 for i in range(24)]
+    for start in range(0, 24, 8):
+        assert len(set(shards_read[start : start + 8])) == 2
+
+
+def test_processes_share_the_samples_and_resume_anywhere(folder: Path) -> None:
+    found = ShardSet(folder)
+    whole = [s.key for s in found.stream(seed=1, stop=14)]
+    assert Counter(whole) == dict.fromkeys("abcdefg", 2)
+    parts = [[s.key for s in found.stream(1, stop=14, rank=r, ranks=2)] for r in range(2)]
+    assert list(itertools.chain(*zip(*parts, strict=True))) == whole
+    assert [s.key for s in found.stream(1, start=5, stop=14)] == whole[5:]
