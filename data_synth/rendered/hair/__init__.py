@@ -1,0 +1,1 @@
+"""Strand hair: styles, growth on a head, beards and brows."""
