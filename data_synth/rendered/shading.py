@@ -122,7 +122,7 @@ def strand_highlights(
     across = (1 - along.square()).clamp(min=0).sqrt()
     total = sky * (0.012 + 0.1 * albedo)
     ways, colours = light.toward(points)
-    tints = (_FIRST, albedo * 1.2 + 0.012)
+    tints = (torch.full_like(albedo, _FIRST), albedo * 1.2 + 0.012)
     for k in range(len(ways)):
         to_lamp = (tangents * ways[k]).sum(-1)
         for offset, exponent, tint in zip(_SHIFTS, _EXPONENTS, tints, strict=True):
