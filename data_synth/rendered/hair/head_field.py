@@ -5,7 +5,7 @@ Hair grows on the mean head; what grew is then carried along by the displacement
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,8 +50,8 @@ class HeadField:
 
     def to(self, device: torch.device | str) -> HeadField:
         """The same field on another device."""
-        tensors = [t.to(device) for t in (self.distance, self.nearest, self.weights)]
-        return HeadField(*tensors, self.coarse, self.template.to(device))
+        tensors = {name: getattr(self, name).to(device) for name in ("distance", "nearest", "weights", "template")}
+        return replace(self, **tensors)
 
 
 def head_field(model: HeadModel) -> HeadField:
