@@ -50,17 +50,17 @@ def sample_image(image: Tensor, xy: Tensor) -> Tensor:
 
 
 def render(
-    surface: Surface, texture: Tensor, cameras: Cameras, supersample: int = 2, background: float = 1.0
+    surface: Surface, texture: Tensor, cameras: Cameras, supersample: int = 2, background: float | Tensor = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Unlit pictures of a textured mesh, seen from outside.
 
     Args:
-        surface: the mesh. texture: [3, S, S] in 0..1.
+        surface: the mesh. texture: [C, S, S] in 0..1.
         cameras: N views. supersample: each pixel averages supersample^2 samples.
-        background: grey level behind the mesh, 1 is white.
+        background: what lies behind the mesh, one value or [C]; 1 is white.
 
     Returns:
-        images [N, 3, H, W] in 0..1 over the background, and coverage [N, 1, H, W] in 0..1.
+        images [N, C, H, W] in 0..1 over the background, and coverage [N, 1, H, W] in 0..1.
     """
     height, width = cameras.height, cameras.width
     large = cameras.resized(height * supersample, width * supersample)
@@ -68,11 +68,12 @@ def render(
     for camera in large:
         seen = rasterize(surface.vertices, surface.faces, camera, cull_back=True)
         uv = seen.interpolate(surface.uvs, surface.uv_faces)
-        colour = texture.new_full((3, *seen.mask.shape), background)
+        behind = torch.as_tensor(background).to(texture).reshape(-1, 1, 1)
+        colour = behind.expand(len(texture), *seen.mask.shape).clone()
         colour[:, seen.mask] = sample_texture(texture, uv[seen.mask]).T
         small = F.avg_pool2d(torch.cat([colour, seen.mask[None].to(colour)])[None], supersample)
-        images.append(small[:, :3])
-        masks.append(small[:, 3:])
+        images.append(small[:, :-1])
+        masks.append(small[:, -1:])
     return torch.cat(images), torch.cat(masks)
 
 

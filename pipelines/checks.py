@@ -16,6 +16,7 @@ from gen3dface.models.embeddings import VIEW_CHANNELS
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.models.photo_projection import condition_planes
 from gen3dface.pipelines.codec import latent_channels, latent_factor
+from gen3dface.pipelines.preview import PREVIEW_PLANES
 from gen3dface.pipelines.scene import vertex_feature_channels
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+VIEW_CONDITIONS = ("photo", "preview")
 OUTPUT_TYPES = ("pil", "pt", "np", "latent")
 PAPER_RANGE = {"elevation": [-40.0, 40.0]}  # degrees
 _RANGES = {"azimuth": "azimuths", "elevation": "elevations", "distance": "distances"}
@@ -112,6 +114,8 @@ def check_components(pipe: Gen3DFacePipeline) -> None:
     """Raise `ConfigError` naming the two settings that contradict each other."""
     if pipe.vae is None or pipe.unet is None:
         return
+    if pipe.config["view_condition"] not in VIEW_CONDITIONS:
+        raise ConfigError(f"Unknown view_condition {pipe.config['view_condition']!r}; choose photo or preview.")
     for (first, a), (second, b) in _pairs(pipe):
         if a != b:
             raise ConfigError(f"Mismatched components: {first} is {a}, {second} is {b}.")
@@ -139,10 +143,10 @@ def _pairs(pipe: Gen3DFacePipeline) -> list[_Pair]:
     width = ("unet cross_attention_dim", pipe.unet.unet.config["cross_attention_dim"])
     pairs: list[_Pair] = [(latent, ("unet latent_channels", unet["latent_channels"]))]
     if unet["condition_channels"]:
-        planes = condition_planes(len(config["shells"])) * latent_factor(pipe.vae) ** 2
-        pairs.append(
-            (("channels of the projected photo", planes), ("unet condition_channels", unet["condition_channels"]))
-        )
+        kind = config["view_condition"]
+        planes = PREVIEW_PLANES if kind == "preview" else condition_planes(len(config["shells"]))
+        given = (f"channels of the view condition {kind}", planes * latent_factor(pipe.vae) ** 2)
+        pairs.append((given, ("unet condition_channels", unet["condition_channels"])))
     if pipe.token_projection is not None:
         pairs.append((width, ("token_projection token_dim", pipe.token_projection.config["token_dim"])))
     if pipe.image_encoder is not None:

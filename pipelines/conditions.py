@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.models.photo_encoder import PhotoFeatures
-from gen3dface.models.photo_projection import pack
+from gen3dface.models.photo_projection import PhotoProjection, pack
 from gen3dface.pipelines import codec, scene
 from gen3dface.pipelines.image_tokens import encode_photo
+from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.scene import Scene
 from gen3dface.pipelines.subjects import Subject
 
@@ -73,16 +74,22 @@ def _with_projection(pipe: Gen3DFacePipeline, built: Scene, subjects: Sequence[S
     wanted, gates = pipe.unet.config["condition_channels"], pipe.unet.config["gate_channels"]
     if not wanted and not gates:
         return built
-    found = [scene.projection(s, views, pipe.config["shells"]) for s in subjects]
+    found = [_told(pipe, s, views) for s in subjects]
     factor = codec.latent_factor(pipe.vae)
     if wanted:
         built = replace(built, conditions=torch.stack([pack(f.conditions(), factor) for f in found]))
     if gates:
-        pictures = [torch.cat(parts) for parts in zip(*map(scene.copied_picture, found), strict=True)]
+        pictures = [torch.cat(parts) for parts in zip(*(f.picture() for f in found), strict=True)]
         latents = _encode(pipe, *pictures).unflatten(0, (len(subjects), len(views)))
-        visible = torch.stack([scene.copied_visibility(f, gates, factor) for f in found])
+        visible = torch.stack([scene.gate_visibility(f.trust(), gates, factor) for f in found])
         built = replace(built, copy=(latents, visible))
     return built
+
+
+def _told(pipe: Gen3DFacePipeline, subject: Subject, views: Cameras) -> PhotoProjection | Preview:
+    if pipe.config["view_condition"] == "preview":
+        return preview(subject, views)
+    return scene.projection(subject, views, pipe.config["shells"])
 
 
 def _with_volume(

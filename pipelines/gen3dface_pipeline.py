@@ -33,7 +33,7 @@ from gen3dface.pipelines.steps import guidance_scales, predict, step_arguments
 from gen3dface.pipelines.subjects import PhotoInput, load_subjects
 
 if TYPE_CHECKING:
-    from gen3dface.models.build import Models
+    from gen3dface.models.build import Models, ViewCondition
 
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -59,9 +59,13 @@ class Gen3DFacePipeline(DiffusionPipeline):
         posterior: how the photo is encoded; zero123 takes the `mode`, SyncDreamer and Morphable Diffusion `sample`.
             The paper does not say; the mode makes the call depend on its noise alone.
         crop_side: metres around the head's centre that the photo is cropped to.
-        shells: metres outside the mesh at which the photo is projected, for a UNet with `condition_channels`.
+        view_condition: what a UNet with `condition_channels` is told of each view: the `photo` projected through the
+            mesh, its mirror image and its shells; or the `preview`, the views of the projection engine.
+        shells: metres outside the mesh at which the `photo` is projected.
         vertex_features: what the mesh branch is told of each vertex, see `scene.VERTEX_FEATURES`; none in the paper.
         frustum_photo: the input frame looks into the volume too; the paper does not say, by default it does not.
+        num_inference_steps, guidance_scale: of a call that does not say; SyncDreamer's 50 and 2.0, the paper states
+            neither.
         trained_range: (lowest, highest) of the training's cameras: `azimuth`, `elevation` in degrees, `distance` in
             metres. Outside it a call warns. None: the paper's data, elevation -40..40.
     """
@@ -82,9 +86,12 @@ class Gen3DFacePipeline(DiffusionPipeline):
         view_convention: str = "relative",
         posterior: str = "mode",
         crop_side: float = 0.4,
+        view_condition: ViewCondition = "photo",
         shells: Sequence[float] = (0.0,),
         vertex_features: Sequence[str] = (),
         frustum_photo: bool = False,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.0,
         trained_range: dict[str, Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
@@ -101,9 +108,12 @@ class Gen3DFacePipeline(DiffusionPipeline):
             view_convention=view_convention,
             posterior=posterior,
             crop_side=crop_side,
+            view_condition=view_condition,
             shells=list(shells),
             vertex_features=list(vertex_features),
             frustum_photo=frustum_photo,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
             trained_range=checks.PAPER_RANGE if trained_range is None else trained_range,
         )
         self._interrupt = False
@@ -123,7 +133,10 @@ class Gen3DFacePipeline(DiffusionPipeline):
             "image_size": known.image_size,
             "view_convention": known.view_convention,
             "frustum_photo": known.frustum_photo,
+            "view_condition": known.view_condition,
             "shells": known.shells,
+            "num_inference_steps": known.num_inference_steps,
+            "guidance_scale": known.guidance_scale,
         }
         return cls(**(parts | settings))
 
@@ -148,8 +161,8 @@ class Gen3DFacePipeline(DiffusionPipeline):
         image: PhotoInput | Sequence[PhotoInput],
         head: HeadFit | Sequence[HeadFit] | None = None,
         cameras: str | Cameras = "head360",
-        num_inference_steps: int = 50,
-        guidance_scale: float = 2.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
         eta: float = 1.0,
         generator: Generators = None,
         latents: Tensor | None = None,
@@ -166,9 +179,8 @@ class Gen3DFacePipeline(DiffusionPipeline):
             image: a photo (path, bytes, PIL image, array) or `Portrait`, or a list of B of them.
             head: the head in it, or a list; estimated when None.
             cameras: a rig's name, or N square cameras.
-            num_inference_steps: denoising steps, at least 1.
-            guidance_scale: of classifier-free guidance, 0 or more; 1 is without. SyncDreamer's 2.0: the paper does
-                not say.
+            num_inference_steps: denoising steps, at least 1 (default: the model's).
+            guidance_scale: of classifier-free guidance, 0 or more; 1 is without (default: the model's).
             eta: DDIM's share of fresh noise in 0..1, for schedulers that have it. 1.0 as SyncDreamer; like there, the
                 last step adds none.
             generator: one, or one a photo; the same seed on the same device gives the same bytes.
@@ -185,7 +197,8 @@ class Gen3DFacePipeline(DiffusionPipeline):
             one `MultiViewOutput` for a single photo, a list of B for a list.
         """
         # 1. check inputs
-        checks.check_call(num_inference_steps, guidance_scale, eta, output_type, guidance_interval)
+        steps, scale = self._defaults(num_inference_steps, guidance_scale)
+        checks.check_call(steps, scale, eta, output_type, guidance_interval)
         checks.check_callback(callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         checks.check_components(self)
         size, side = self.config["image_size"], self.config["crop_side"]
@@ -198,14 +211,14 @@ class Gen3DFacePipeline(DiffusionPipeline):
 
         # 3. timesteps, 4. latents
         device = self._execution_device
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self.scheduler.set_timesteps(steps, device=device)
         latents = self._noise((len(subjects), len(views)), latents, generator)
 
         # 5. denoise
         latents = self._denoise(
             latents,
             scene,
-            guidance_scales(guidance_scale, guidance_interval, len(self.scheduler.timesteps)),
+            guidance_scales(scale, guidance_interval, len(self.scheduler.timesteps)),
             eta,
             generator,
             callback_on_step_end,
@@ -220,6 +233,13 @@ class Gen3DFacePipeline(DiffusionPipeline):
             columns = tuple(list(column) for column in zip(*(m.to_tuple() for m in made), strict=True))
             return columns if several else made[0].to_tuple()
         return made if several else made[0]
+
+    def _defaults(self, steps: int | None, guidance: float | None) -> tuple[int, float]:
+        """What the call says, else what suits the model."""
+        return (
+            self.config["num_inference_steps"] if steps is None else steps,
+            self.config["guidance_scale"] if guidance is None else guidance,
+        )
 
     def _noise(self, batch: tuple[int, int], given: Tensor | None, generator: Generators) -> Tensor:
         """Noisy latents to start from, [B, N, C, h, w] float32."""

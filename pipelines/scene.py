@@ -124,22 +124,16 @@ def projection(subject: Subject, views: Cameras, shells: Sequence[float]) -> Pho
     return project_photo(photo, subject.surface, views, torch.cat([subject.model.mirror, hair]), shells)
 
 
-def copied_picture(found: PhotoProjection) -> tuple[Tensor, Tensor]:
-    """What the copy gate copies: pictures [N, 3, S, S] in 0..1 over white, and coverage [N, 1, S, S]."""
-    seen = found.visibility[:, 0] > 0
-    return torch.where(seen, found.colour[:, 0], 1.0), found.mask
-
-
-def copied_visibility(found: PhotoProjection, gate_channels: int, factor: int) -> Tensor:
-    """[N, gate_channels, h, w] in 0..1: of each pixel of a latent, or their mean for a single gate.
+def gate_visibility(trust: Tensor, gate_channels: int, factor: int) -> Tensor:
+    """Trust [N, 1, S, S] as [N, gate_channels, h, w]: of each pixel of a latent, or their mean for a single gate.
 
     Raises:
         ConfigError: neither one gate nor one for each pixel.
     """
     if gate_channels == factor**2:
-        return F.pixel_unshuffle(found.visibility[:, 0], factor)
+        return F.pixel_unshuffle(trust, factor)
     if gate_channels == 1:
-        return F.avg_pool2d(found.visibility[:, 0], factor)
+        return F.avg_pool2d(trust, factor)
     raise ConfigError(f"The copy gate has {gate_channels} channels; it may have 1 or {factor**2}.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from diffusers import AutoencoderKL, DDIMScheduler
@@ -23,6 +23,7 @@ from gen3dface.models.multiview_unet import MultiViewUNet
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.models.token_projection import ViewTokenProjection
 
+ViewCondition = Literal["photo", "preview"]
 _MOST_BYTES = 2**20  # of a configuration file
 _SECTIONS = {"extends", "settings", "vae", "image_encoder", "token_projection", "conditioner", "unet", "scheduler"}
 
@@ -36,7 +37,10 @@ class ModelSettings:
     num_views: int = 16
     view_convention: ViewConvention = "relative"
     frustum_photo: bool = False  # whether the input frame looks into the volume
-    shells: tuple[float, ...] = (0.0,)  # metres, of the photo's projection, where the UNet takes conditions
+    view_condition: ViewCondition = "photo"  # what the UNet is told of each view, where it takes conditions
+    shells: tuple[float, ...] = (0.0,)  # metres, of the photo's projection
+    num_inference_steps: int = 50  # of a call that does not say (SyncDreamer's)
+    guidance_scale: float = 2.0  # of a call that does not say (SyncDreamer's)
 
     def __post_init__(self) -> None:
         if self.image_size % self.latent_size:

@@ -48,6 +48,14 @@ class PhotoProjection:
         other = torch.cat([_centred(self.mirrored[:, :3], seen), seen], 1)
         return torch.cat([shells, other, (self.position / _REACH).clamp(-1, 1), self.normal, self.mask], 1)
 
+    def picture(self) -> tuple[Tensor, Tensor]:
+        """What the copy gate copies: pictures [N, 3, S, S] in 0..1 over white, and coverage [N, 1, S, S]."""
+        return torch.where(self.visibility[:, 0] > 0, self.colour[:, 0], 1.0), self.mask
+
+    def trust(self) -> Tensor:
+        """[N, 1, S, S] in 0..1: how far the photo itself stands behind each pixel."""
+        return self.visibility[:, 0]
+
 
 def _centred(colour: Tensor, visibility: Tensor) -> Tensor:
     """0..1 to -1..1, and 0 where nothing is seen."""

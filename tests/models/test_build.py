@@ -7,7 +7,7 @@ import torch
 
 from gen3dface.errors import ConfigError
 from gen3dface.models.build import Models, build_models, load_config
-from gen3dface.models.photo_projection import condition_planes
+from gen3dface.pipelines.preview import PREVIEW_PLANES
 
 NAMES = ["mini", "sd15", "syncdreamer", "morphable-diffusion"]
 
@@ -32,11 +32,11 @@ def test_sizes() -> None:
     assert millions(sd15.unet) == pytest.approx(859.5 + 26.0 + 31.4, abs=0.5)
 
 
-def test_mini_takes_the_conditions_that_its_projection_gives() -> None:
+def test_mini_takes_the_conditions_that_the_preview_gives() -> None:
     models = on_meta("mini")
+    assert models.settings.view_condition == "preview"
     factor = models.settings.image_size // models.settings.latent_size
-    planes = condition_planes(len(models.settings.shells)) * factor**2
-    assert models.unet.config["condition_channels"] == planes
+    assert models.unet.config["condition_channels"] == PREVIEW_PLANES * factor**2
     assert models.unet.config["gate_channels"] == factor**2
 
 
@@ -61,7 +61,7 @@ def test_extending_and_overriding(tmp_path: Path) -> None:
         {"extends": "mini", "conditioner": {"volume_config": {"colour": 1}}},
         {"extends": "mini", "vae": {"kind": "jpeg"}},
         {"extends": "mini", "vae": {"factor": 2}},
-        {"extends": "mini", "conditioner": {"frustum_channels": [8, 16, 24, 32]}},
+        {"extends": "mini", "conditioner": {"frustum_channels": [16, 32, 48, 64]}},
         {"extends": "mini", "scheduler": {"prediction_type": "epsilon"}},
         {"extends": "mini", "settings": {"latent_size": 33}},
         {"extends": "syncdreamer", "settings": {"num_views": 8}},
