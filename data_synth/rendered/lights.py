@@ -38,20 +38,28 @@ class Light:
         return Light(ambient, lamps, torch.tensor([[0.62, 0.6, 0.57], [0.3, 0.31, 0.33]]))
 
     def irradiance(self, normals: Tensor) -> Tensor:
-        """Ambient irradiance / pi [..., 3] of surfaces with unit normals [..., 3]; never negative."""
-        x, y, z = normals.unbind(-1)
-        basis = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], -1)
-        return (basis @ self.ambient.to(normals)).clamp(min=0)
+        """Ambient irradiance / pi [3, M...] of surfaces with unit normals [3, M...]; never negative."""
+        x, y, z = normals
+        basis = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y])
+        return (self.ambient.to(normals).T @ basis.reshape(9, -1)).clamp(min=0).reshape(normals.shape)
 
     def toward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit directions to each lamp [K, ..., 3] from points [..., 3], and its colour there [K, ..., 3]."""
+        """Unit directions from points [3, M...] to each lamp, and its colour there.
+
+        Returns:
+            Both broadcast against [K, 3, M...]; where all lamps are far, M is 1 throughout.
+        """
         lamps, colours = self.lamps.to(points), self.colours.to(points)
-        spread = (-1,) + (1,) * (points.dim() - 1)
-        place, w = lamps[:, :3].reshape(*spread, 3), lamps[:, 3].reshape(*spread, 1)
+        spread = (1,) * (points.dim() - 1)
+        place, w = lamps[:, :3].reshape(-1, 3, *spread), lamps[:, 3].reshape(-1, 1, *spread)
+        bright = colours.reshape(-1, 3, *spread)
+        if not bool(lamps[:, 3].any()):
+            return place / place.square().sum(1, keepdim=True).sqrt(), bright
         way = place - w * points
+        distance = way.square().sum(1, keepdim=True)
         # inverse squares, relative to the origin; a direction does not fall off
-        fall = torch.where(w > 0, place.square().sum(-1, keepdim=True) / way.square().sum(-1, keepdim=True), 1.0)
-        return F.normalize(way, dim=-1), colours.reshape(*spread, 3) * fall
+        fall = torch.where(w > 0, place.square().sum(1, keepdim=True) / distance, 1.0)
+        return way / distance.sqrt(), bright * fall
 
     def to(self, device: torch.device | str) -> Light:
         """The same light on another device."""

@@ -42,11 +42,17 @@ class ShadowGrid:
         return (found[:, :count] * weight).sum(-1) / weight.sum(-1), found[:, count:]
 
     def in_hair(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Openness [V] to all sides, unit direction [V, 3] where most light comes from, lamp visibility [V, K]."""
+        """For points of strands [3, S, P]: openness [S, P] to all sides, unit direction [3, S, P] where most light
+        comes from, lamp visibility [K, S, P].
+
+        Each strand looks up the nearest voxel of its points shifted by its own fraction of a voxel, which is trilinear
+        on average.
+        """
         openness = self.around.mean(0, keepdim=True)
         bent = torch.einsum("kdhw,kc->cdhw", self.around, DIRECTIONS.to(points))
-        found = _look_up(torch.cat([openness, bent, self.lamps]), points)
-        return found[:, 0], F.normalize(found[:, 1:4], dim=-1), found[:, 4:]
+        rows = torch.cat([openness, bent / _length(bent), self.lamps]).reshape(4 + len(self.lamps), -1).T.contiguous()
+        found = rows[_voxel(points)].movedim(-1, 0).contiguous()
+        return found[0], found[1:4], found[4:]
 
 
 def shadow_grid(scene: Scene) -> ShadowGrid:
@@ -55,11 +61,11 @@ def shadow_grid(scene: Scene) -> ShadowGrid:
     for surface in scene.surfaces:
         _splat(density, *_shell(surface))
     if scene.strands is not None and len(scene.strands):
-        _splat(density, *_fibres(scene.strands))
+        density.index_add_(0, *_fibres(scene.strands))
     density = (density / VOXEL**2).reshape(SHAPE)  # cross-section in m2 -> optical depth a voxel
     around = torch.stack([_ambient(density, d) for d in DIRECTIONS.round().long().tolist()])
-    ways, _ = scene.light.toward(torch.zeros(3, device=scene.device))
-    lamps = [_march(density, _ray(way)) for way in ways.tolist()]
+    ways, _ = scene.light.toward(torch.zeros(3, 1, device=scene.device))
+    lamps = [_march(density, _ray(way)) for way in ways[..., 0].tolist()]
     return ShadowGrid(around, torch.stack(lamps) if lamps else density.new_zeros(0, *SHAPE))
 
 
@@ -85,10 +91,28 @@ def _shell(surface: LitSurface) -> tuple[Tensor, Tensor]:
 
 
 def _fibres(strands: Strands) -> tuple[Tensor, Tensor]:
-    step = strands.points[:, 1:] - strands.points[:, :-1]
-    middle = strands.points[:, :-1] + step / 2
-    area = step.norm(dim=-1) * strands.width[:, 1:] * HAIR_EXTINCTION
-    return middle.reshape(-1, 3), area.reshape(-1)
+    """Voxels [M] that the segments of strands lie in and their cross-sections in m2."""
+    points = strands.points.movedim(-1, 0).contiguous()
+    step = points[..., 1:] - points[..., :-1]
+    area = _length(step) * strands.width[:, 1:] * HAIR_EXTINCTION
+    return _voxel(points[..., :-1] + step / 2).reshape(-1), area.reshape(-1)
+
+
+def _voxel(points: Tensor) -> Tensor:
+    """The voxel [S, P] of points [3, S, P], each strand shifted by up to half a voxel (Roberts' R3 sequence)."""
+    number = torch.arange(points.shape[1], device=points.device, dtype=torch.float64)
+    flat = torch.zeros(points.shape[1:], dtype=torch.int64, device=points.device)
+    for axis, ratio in ((2, 0.5497), (1, 0.6711), (0, 0.8192)):
+        shift = (number * ratio % 1.0 - 0.5).to(points)[:, None]
+        size = SHAPE[2 - axis]
+        place = ((points[axis] - LOW[axis]) / VOXEL + shift).long().clamp(0, size - 1)
+        flat = flat * size + place
+    return flat
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Lengths of vectors whose parts lie along the first dimension; never 0."""
+    return vectors.square().sum(0).clamp(min=1e-18).sqrt()
 
 
 def _splat(density: Tensor, points: Tensor, amount: Tensor) -> None:

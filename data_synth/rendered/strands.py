@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -21,13 +20,6 @@ class Strands:
 
     def __len__(self) -> int:
         return len(self.points)
-
-    @property
-    def tangents(self) -> Tensor:
-        """Unit directions from root to tip [S, P, 3]."""
-        p = self.points
-        inner = p[:, 2:] - p[:, :-2]
-        return F.normalize(torch.cat([p[:, 1:2] - p[:, :1], inner, p[:, -1:] - p[:, -2:-1]], 1), dim=-1, eps=1e-9)
 
     @property
     def lengths(self) -> Tensor:

@@ -31,30 +31,30 @@ class Visibility:
     along: Tensor  # [H, W] in 0..1 place on that segment
 
 
-def front_faces(xy: Tensor, z: Tensor, faces: Tensor, two_sided: Tensor) -> Tensor:
-    """Numbers of the triangles that face the camera (or have two sides) and lie in front of it.
-
-    Args:
-        xy: [V, 2] pixels. z: [V] metres. faces: [F, 3]. two_sided: [F] bool.
-    """
-    a, b, c = xy[faces].unbind(1)
-    turn = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    return (((turn < 0) | two_sided) & (z[faces] > NEAR).all(-1)).nonzero()[:, 0]
+def front_faces(vertices: Tensor, faces: Tensor, two_sided: Tensor, camera: Cameras) -> Tensor:
+    """Numbers of the triangles [F, 3] that face the camera, or have two sides ([F] bool)."""
+    a, b, c = (vertices.T.contiguous()[:, corner] for corner in faces.T)
+    normal = torch.linalg.cross(b - a, c - a, dim=0)
+    return (((normal * (camera.centers[0][:, None] - a)).sum(0) > 0) | two_sided).nonzero()[:, 0]
 
 
 def draw_triangles(vertices: Tensor, faces: Tensor, camera: Cameras) -> tuple[Tensor, Tensor]:
-    """Depth [H, W] in metres (inf where nothing is) and triangle [H, W] (-1)."""
+    """Depth [H, W] in metres (inf where nothing is) and triangle [H, W] (-1) of vertices [V, 3] and faces [F, 3]."""
     seen = rasterize(vertices, faces, camera)
     return seen.depth, seen.face
 
 
 def draw_strands(
-    xy: Tensor,  # [S, P, 2] pixels
-    z: Tensor,  # [S, P] metres
-    width: Tensor,  # [S, P] pixels
+    points: Tensor,  # [S, P, 3] world, metres
+    width: Tensor,  # [S, P] metres
     depth: Tensor,  # [H, W] metres: what lies at this depth or beyond is hidden
+    camera: Cameras,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Depth [H, W], point at the seen segment's start [H, W] (-1: none) and place along it [H, W]."""
+    shape = points.shape[:2]
+    projected, z = camera.project(points.reshape(-1, 3))
+    xy, z = projected.reshape(*shape, 2), z.reshape(shape)
+    width = width * camera.intrinsics[0, 0, 0] / z
     height, columns = depth.shape
     count = xy.shape[1]
     start = torch.arange(xy.shape[0] * count, device=xy.device).reshape(-1, count)[:, :-1].reshape(-1)
