@@ -54,28 +54,28 @@ def draw_strands(
     shape = points.shape[:2]
     projected, z = camera.project(points.reshape(-1, 3))
     xy, z = projected.reshape(*shape, 2), z.reshape(shape)
+    thickest = width.amax(1)
     width = width * camera.intrinsics[0, 0, 0] / z
     height, columns = depth.shape
-    count = xy.shape[1]
-    start = torch.arange(xy.shape[0] * count, device=xy.device).reshape(-1, count)[:, :-1].reshape(-1)
+    count = shape[1]
+    part = (thickest * camera.intrinsics[0, 0, 0] / z[:, 0]).clamp(LEAST_STRANDS, 1)
+    start = torch.arange(z.numel(), device=z.device).reshape(shape)[:, :-1]
+    start = start[_hash(torch.arange(len(z), device=z.device)) < part].reshape(-1)
+    part = part[start // count]
     xy, z, width = xy.reshape(-1, 2), z.reshape(-1), width.reshape(-1)
-    start = start[(z[start] > NEAR) & (z[start + 1] > NEAR)]
+    before = (z[start] > NEAR) & (z[start + 1] > NEAR)
+    start, part = start[before], part[before]
     mean = (width[start] + width[start + 1]) * 0.5
-    start, mean = _kept(start, mean, count)
+    share = mean.clamp(max=1) / part
     across = xy[start + 1] - xy[start]
     steps = across.abs().amax(-1).ceil().long().clamp(min=1, max=4 * max(height, columns))
     segment = torch.repeat_interleave(start, steps)
     first = torch.repeat_interleave(torch.cumsum(steps, 0) - steps, steps)
     step = torch.arange(len(segment), device=xy.device) - first
     along = (step.to(xy) + 0.5) / torch.repeat_interleave(steps, steps)
-    mean = torch.repeat_interleave(mean, steps)
-    near = _hash(segment * 31 + step) < mean.clamp(max=1) / mean.clamp(LEAST_STRANDS, 1)
-    return _resolve(*_thick(segment[near], along[near], mean[near], xy), z, depth)
-
-
-def _kept(start: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    keep = _hash(start // count) < mean.clamp(LEAST_STRANDS, 1)
-    return start[keep], mean[keep]
+    share, mean = torch.repeat_interleave(share, steps), torch.repeat_interleave(mean, steps)
+    drawn = (share >= 1) | (_hash(segment * 31 + step) < share)
+    return _resolve(*_thick(segment[drawn], along[drawn], mean[drawn], xy), z, depth)
 
 
 def _thick(segment: Tensor, along: Tensor, mean: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:

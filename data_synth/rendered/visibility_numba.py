@@ -48,14 +48,12 @@ def _project(points: Any, matrix: Any) -> tuple[Any, Any]:
     """Pixels [P, 2] and depths [P] of points [P, 3]."""
     xy, z = np.empty((len(points), 2), np.float32), np.empty(len(points), np.float32)
     for i in range(len(points)):
-        x, y, z[i] = _pixel(points[i], matrix)
-        xy[i, 0], xy[i, 1] = x, y
+        xy[i, 0], xy[i, 1], z[i] = _pixel(points[i, 0], points[i, 1], points[i, 2], matrix)
     return xy, z
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _pixel(point: Any, matrix: Any) -> tuple[float, float, float]:
-    px, py, pz = point[0], point[1], point[2]
+def _pixel(px: Any, py: Any, pz: Any, matrix: Any) -> tuple[float, float, float]:
     x = matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3]
     y = matrix[1, 0] * px + matrix[1, 1] * py + matrix[1, 2] * pz + matrix[1, 3]
     z = matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2] * pz + matrix[2, 3]
@@ -109,16 +107,17 @@ def _strand_loop(points: Any, width: Any, matrix: Any, focal: Any, depth: Any, h
     half, one = np.float32(0.5), np.float32(1)
     least, near = np.float32(LEAST_STRANDS), np.float32(NEAR)
     for s in range(points.shape[0]):
-        chance = _scramble(s)
-        bx, by, zb = _pixel(points[s, 0], matrix)
+        bx, by, zb = _pixel(points[s, 0, 0], points[s, 0, 1], points[s, 0, 2], matrix)
+        part = max(least, min(width[s].max() * focal / zb, one))
+        if _scramble(s) >= part:
+            continue
         wide_b = width[s, 0] * focal / zb
         for j in range(count - 1):
             ax, ay, za, wide_a = bx, by, zb, wide_b
-            bx, by, zb = _pixel(points[s, j + 1], matrix)
+            bx, by, zb = _pixel(points[s, j + 1, 0], points[s, j + 1, 1], points[s, j + 1, 2], matrix)
             wide_b = width[s, j + 1] * focal / zb
             mean = (wide_a + wide_b) * half
-            part = max(least, min(mean, one))
-            if chance < part and min(za, zb) > near:
+            if min(za, zb) > near:
                 share, number = min(mean, one) / part, s * count + j
                 _segment(ax, ay, za, bx - ax, by - ay, zb - za, mean, share, number, depth, hit, along)
 

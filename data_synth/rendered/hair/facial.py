@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.data_synth.rendered.hair.head_field import HeadField
 from gen3dface.data_synth.rendered.hair.noise import pick, smooth_noise, spread
 from gen3dface.data_synth.rendered.hair.roots import Roots, interpolate
+from gen3dface.data_synth.rendered.hair.vectors import unit
 from gen3dface.errors import ConfigError
 
 BEARD_SHARES = {"none": 0.4, "stubble": 0.22, "moustache": 0.06, "goatee": 0.09, "full": 0.18, "long": 0.05}
@@ -89,14 +89,14 @@ def grow_beard(style: FacialStyle, roots: Roots, density: Tensor, field: HeadFie
     length = style.length * torch.exp(0.2 * torch.randn(count, generator=g)).to(rest) * (0.4 + 0.6 * density)
     step = (length / (_POINTS - 1))[:, None]
     down = rest.new_tensor([0.0, -1.0, 0.12])
-    way = F.normalize(roots.normals * 0.6 + down + 0.3 * smooth_noise(rest, 60, g), dim=-1)
+    way = unit(roots.normals * 0.6 + down + 0.3 * smooth_noise(rest, 60, g))
     inward = torch.stack([-0.14 * torch.tanh(rest[:, 0] / 0.02), 0 * length, 0 * length], -1) * min(
         style.length / 0.03, 1
     )
     points, lines = rest, [rest]
     for _ in range(_POINTS - 1):
         wander = 0.16 * torch.randn(count, 3, generator=g).to(rest)
-        way = F.normalize(way + inward + 0.25 * down + wander, dim=-1)
+        way = unit(way + inward + 0.25 * down + wander)
         points = field.pushed_out(points + way * step, min(0.0008, style.length / 3))
         lines.append(points)
     return torch.stack(lines, 1)
@@ -107,7 +107,7 @@ def grow_brows(roots: Roots, field: HeadField, generator: torch.Generator) -> Te
     x = roots.rest[:, 0]
     part = ((x.abs() - 0.012) / 0.04).clamp(0, 1)
     way = torch.stack([x.sign(), 0.8 - 1.35 * part, -0.3 * part], -1)
-    way = F.normalize(way + 0.15 * torch.randn(len(x), 3, generator=generator).to(x), dim=-1)
+    way = unit(way + 0.15 * torch.randn(len(x), 3, generator=generator).to(x))
     length = (0.0035 + 0.0035 * torch.rand(len(x), 1, 1, generator=generator)).to(x)
     lines = roots.rest[:, None] + way[:, None] * torch.linspace(0, 1, 4).to(x)[:, None] * length
     distance, out = field.at(lines)

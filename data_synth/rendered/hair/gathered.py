@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.data_synth.rendered.hair.growth import CLEARANCE
@@ -13,6 +12,7 @@ from gen3dface.data_synth.rendered.hair.head_field import HeadField
 from gen3dface.data_synth.rendered.hair.noise import smooth_noise
 from gen3dface.data_synth.rendered.hair.roots import Roots
 from gen3dface.data_synth.rendered.hair.style import HairStyle
+from gen3dface.data_synth.rendered.hair.vectors import unit
 
 _HUG = 16  # points from root to tie
 
@@ -55,7 +55,7 @@ def _relaxed(lines: Tensor) -> Tensor:
 def _tail(style: HairStyle, count: int, tie: Tensor, generator: torch.Generator) -> Tensor:
     """The part behind the tie [S, points - _HUG, 3]: out, then down, thickest in the middle."""
     part = torch.linspace(0, 1, style.points - _HUG + 1)[1:, None]
-    aside = F.normalize(torch.randn(count, 1, 3, generator=generator), dim=-1)
+    aside = unit(torch.randn(count, 1, 3, generator=generator))
     aside = aside * torch.rand(count, 1, 1, generator=generator) ** 0.5
     length = style.tail * (0.75 + 0.25 * torch.rand(count, 1, 1, generator=generator))
     path = torch.cat(
@@ -69,8 +69,8 @@ def wound_bun(style: HairStyle, tie: Tensor, generator: torch.Generator, count: 
     """Strands [count, points, 3] wound around a ball behind the tie."""
     radius = style.bun
     center = tie + tie.new_tensor([0.0, 0.003, -0.45 * radius])
-    axis = F.normalize(torch.randn(count, 3, generator=generator) * 0.4 + torch.tensor([0.2, 0.15, 1.0]), dim=-1)
-    u = F.normalize(torch.linalg.cross(axis, torch.randn(count, 3, generator=generator)), dim=-1)
+    axis = unit(torch.randn(count, 3, generator=generator) * 0.4 + torch.tensor([0.2, 0.15, 1.0]))
+    u = unit(torch.linalg.cross(axis, torch.randn(count, 3, generator=generator)))
     v = torch.linalg.cross(axis, u)
     angle = torch.linspace(0, 1, style.points)[None, :, None] * (2 + 2.5 * torch.rand(count, 1, 1, generator=generator))
     tilt = torch.rand(count, 1, 1, generator=generator) * 2 - 1

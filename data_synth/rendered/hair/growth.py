@@ -14,6 +14,7 @@ from gen3dface.data_synth.rendered.hair.head_field import HeadField
 from gen3dface.data_synth.rendered.hair.noise import smooth_noise
 from gen3dface.data_synth.rendered.hair.roots import Roots, above_hairline
 from gen3dface.data_synth.rendered.hair.style import HairStyle
+from gen3dface.data_synth.rendered.hair.vectors import unit
 
 STEPS = 24
 CLEARANCE = 0.0012  # m between the skin and hair
@@ -34,7 +35,7 @@ def grow_loose(style: HairStyle, roots: Roots, field: HeadField, generator: torc
     bend = 1 - torch.exp(-step / (_BEND if style.comb != "up" else 0.05))
     down = rest.new_tensor([0.0, -1.0, 0.0])
     points, lines = rest, [rest]
-    way = F.normalize(normals * style.lift + comb * 0.5, dim=-1)
+    way = unit(normals * style.lift + comb * 0.5)
     distance, out = field.at(points)
     for number in range(1, STEPS):
         arc = step * number
@@ -42,16 +43,16 @@ def grow_loose(style: HairStyle, roots: Roots, field: HeadField, generator: torc
         goal = goal + down * style.gravity * (arc / 0.03).clamp(max=2) + free * torch.exp(-arc / 0.07)
         if style.comb == "up":
             goal = normals + 0.15 * comb
-        way = F.normalize(torch.lerp(way, F.normalize(goal, dim=-1), bend), dim=-1)
+        way = unit(torch.lerp(way, F.normalize(goal, dim=-1), bend))
         away = ((distance - height) / 0.015).clamp(0, 1)[:, None] * style.hug * (arc / 0.02).clamp(max=1)
-        way = F.normalize(way - out * away, dim=-1)
+        way = unit(way - out * away)
         points = points + way * step
         distance, out = field.at(points)
         least = CLEARANCE + (height - CLEARANCE) * (arc[:, 0] / 0.025).clamp(max=1)
         inside = (least - distance).clamp(0, 0.015)[:, None]
         points, distance = points + out * inside, distance + inside[:, 0]
         into = (way * out).sum(-1, keepdim=True).clamp(max=0) * (inside > 0)
-        way = F.normalize(way - out * into, dim=-1)
+        way = unit(way - out * into)
         lines.append(points)
     grown = _smoothed(torch.stack(lines, 1))
     return grown, torch.minimum(lengths, _level_cut(style, grown, step[:, 0], fringe, rest, generator))
@@ -80,13 +81,13 @@ def _comb(style: HairStyle, rest: Tensor, normals: Tensor, fringe: Tensor, gener
     else:
         comb = rest - rest.new_tensor(_WHORL)
         swirl = torch.linalg.cross(normals, comb)
-        comb = F.normalize(comb + 0.35 * swirl, dim=-1)
+        comb = unit(comb + 0.35 * swirl)
         comb = comb + torch.stack([0 * x, -0.5 * side, 0.3 * top], -1)
     forward = torch.stack([x / 0.05 * 0.12, -0.5 * one, 1.1 * one], -1)
     comb = torch.where(fringe[:, None], forward, comb)
     comb = comb + smooth_noise(rest, 22, generator) * 0.22
     comb = comb - normals * (comb * normals).sum(-1, keepdim=True) * 0.8
-    return F.normalize(comb, dim=-1)
+    return unit(comb)
 
 
 def _lengths(style: HairStyle, rest: Tensor, fringe: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,25 +17,33 @@ from gen3dface.heads import HeadModel
 
 OUTER = ("face", "scalp", "ears", "neck", "shoulders")
 _LOW = (-0.2, -0.26, -0.2)  # m
-_HIGH = (0.2, 0.2, 0.2)
+_HIGH = (0.202, 0.202, 0.202)
 _FINE, _COARSE = 0.006, 0.0125  # m, of the distance and of the displacement
 _NEIGHBOURS = 6
+_FINE_NODES = tuple(round((b - a) / _FINE) + 1 for a, b in zip(_LOW, _HIGH, strict=True))  # along x, y, z
 
 
 @dataclass(frozen=True)
 class HeadField:
     """Grids around the mean head of a model."""
 
-    distance: Tensor  # [4, D, H, W] signed distance in metres (positive outside) and its unit gradient
+    distance: Tensor  # [D H W, 4] signed distance in metres (positive outside) and its unit gradient
     nearest: Tensor  # [M, k] skin vertices near each coarse node
     weights: Tensor  # [M, k], rows sum to 1
     coarse: tuple[int, int, int]
     template: Tensor  # [V, 3]
 
     def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Signed distance [...] and outward unit gradient [..., 3] at points [..., 3] of the mean head's space."""
-        found = _sample(self.distance, points)
-        return found[..., 0], F.normalize(found[..., 1:], dim=-1)
+        """Signed distance [...] and outward unit gradient [..., 3] at points [..., 3] of the mean head's space.
+
+        First order from the nearest node.
+        """
+        place = (points - points.new_tensor(_LOW)) / _FINE
+        node = place.round().clamp(min=0).minimum(points.new_tensor(_FINE_NODES) - 1)
+        strides = points.new_tensor([1, _FINE_NODES[0], _FINE_NODES[0] * _FINE_NODES[1]])
+        found = self.distance[(node * strides).sum(-1).long()]
+        out = found[..., 1:]
+        return found[..., 0] + ((place - node) * out).sum(-1) * _FINE, out
 
     def displacement(self, vertices: Tensor, points: Tensor) -> Tensor:
         """How far a head with these vertices [V, 3] carries points [..., 3] of the mean head's space."""
@@ -72,7 +80,7 @@ def head_field(model: HeadModel) -> HeadField:
     share = 1 / (reach + 4e-3) ** 2
     share /= share.sum(1, keepdims=True)
     return HeadField(
-        torch.cat([signed[None], F.normalize(gradient, dim=0)]),
+        torch.cat([signed[None], F.normalize(gradient, dim=0)]).reshape(4, -1).T.contiguous(),
         torch.from_numpy(outer[near]),
         torch.from_numpy(share.astype(np.float32)),
         coarse_shape,

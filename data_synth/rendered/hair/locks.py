@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gen3dface.data_synth.rendered.hair.noise import smooth_noise
 from gen3dface.data_synth.rendered.hair.style import HairStyle
+from gen3dface.data_synth.rendered.hair.vectors import unit
 
 
 def resample(lines: Tensor, lengths: Tensor, count: int) -> Tensor:
@@ -75,7 +76,7 @@ def frizz(lines: Tensor, lock: Tensor, strength: float, generator: torch.Generat
 
 def _frame(lines: Tensor) -> tuple[Tensor, Tensor]:
     """Two unit vectors [L, P, 3] across each polyline."""
-    tangent = F.normalize(torch.gradient(lines, dim=1)[0], dim=-1)
+    tangent = unit(torch.gradient(lines, dim=1)[0])
     aside = torch.tensor([0.3, 0.2, 1.0]).to(lines).expand_as(tangent)
-    u = F.normalize(torch.linalg.cross(tangent, aside), dim=-1)
+    u = unit(torch.linalg.cross(tangent, aside))
     return u, torch.linalg.cross(tangent, u)

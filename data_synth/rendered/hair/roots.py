@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gen3dface.data_synth.rendered.hair.head_field import OUTER
+from gen3dface.data_synth.rendered.hair.vectors import unit
 from gen3dface.heads import HeadModel
 
 # Height of the hairline (m, mean head) over the azimuth around the head's axis (degrees; 0 is the face, 180 the nape):
@@ -75,7 +76,7 @@ def skin_points(model: HeadModel) -> Roots:
     corners = model.faces[faces]
     rest = (model.template[corners] * weights[..., None]).sum(1)
     normals = (model.mesh().normals()[corners] * weights[..., None]).sum(1)
-    return Roots(faces, weights, rest, torch.nn.functional.normalize(normals, dim=-1))
+    return Roots(faces, weights, rest, unit(normals))
 
 
 def above_hairline(points: Tensor, recession: float = 0.0, shift: float = 0.0) -> Tensor:
