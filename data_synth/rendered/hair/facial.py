@@ -54,7 +54,7 @@ def beard_density(points: Tensor, style: FacialStyle, generator: torch.Generator
     if style.beard == "none":
         return torch.zeros_like(points[..., 0])
     x, y, z = points[..., 0].abs(), points[..., 1], points[..., 2]
-    lips = torch.maximum(x / 0.0265, (y + 0.068).abs() / 0.0125)
+    lips = ((x / 0.026) ** 2 + ((y + 0.068) / 0.0105) ** 2).sqrt()
     cheek = interpolate(x, (0, 0.025, 0.045, 0.06, 0.07), (-0.056, -0.06, -0.064, -0.046, -0.012)) + style.reach
     throat = interpolate(x, (0, 0.04, 0.07), (-0.126, -0.116, -0.084))
     clear = (lips - 1) * 0.02

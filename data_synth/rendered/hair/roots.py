@@ -63,9 +63,9 @@ class Roots:
 
 
 def skin_points(model: HeadModel) -> Roots:
-    """Points spread evenly over the skin without the ears, the same ones on every call."""
+    """Points spread evenly over the skin without ears, lids and lips, the same ones on every call."""
     outer = torch.stack([model.regions[name] for name in OUTER if name != "ears"]).any(0)
-    outer &= ~(model.regions["ears"] | model.regions["eyelids"])
+    outer &= ~(model.regions["ears"] | model.regions["eyelids"] | model.regions["lips"])
     usable = outer[model.faces].all(1).nonzero()[:, 0]
     a, b, c = model.template[model.faces[usable]].unbind(1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1)
