@@ -13,7 +13,6 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import ConfigError
 from gen3dface.heads.normals import vertex_normals
-from gen3dface.models.embeddings import ViewConvention, view_embedding
 from gen3dface.models.photo_projection import Photo, PhotoProjection, project_photo
 from gen3dface.pipelines.appearance import vertex_parts
 from gen3dface.pipelines.subjects import Subject
@@ -21,7 +20,7 @@ from gen3dface.raster import rasterize
 from gen3dface.texture import observe
 
 if TYPE_CHECKING:
-    from gen3dface.models.conditioner import SceneGeometry, VolumeConditioner
+    from gen3dface.models.conditioner import SceneGeometry
 
 _UNIT = 0.2  # metres: half the side of the volume
 
@@ -70,49 +69,6 @@ class Scene:
         if self.copy is not None:
             moved["copy"] = tuple(t.to(device, dtype) for t in self.copy)
         return replace(self, **moved)
-
-
-def _stacked(subjects: Sequence[Subject], cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """The target views' transforms and intrinsics for each head: [B, N, 4, 4] and [B, N, 3, 3]."""
-    count = len(subjects)
-    return cameras.world_to_camera.expand(count, -1, -1, -1), cameras.intrinsics.expand(count, -1, -1, -1)
-
-
-def _photo_cameras(subjects: Sequence[Subject]) -> tuple[Tensor, Tensor]:
-    """The crops' transforms and intrinsics: [B, 1, 4, 4] and [B, 1, 3, 3]."""
-    crops = [s.crop.camera for s in subjects]
-    return torch.stack([c.world_to_camera for c in crops]), torch.stack([c.intrinsics for c in crops])
-
-
-def view_vectors(
-    subjects: Sequence[Subject], cameras: Cameras, convention: ViewConvention, with_photo: bool = False
-) -> Tensor:
-    """View embeddings [B, N, 4], relative to each photo; `with_photo`: the photo's own as the last."""
-    count = len(subjects)
-    photos = [s.crop.camera for s in subjects]
-    azimuth, elevation = torch.cat([c.azimuths for c in photos]), torch.cat([c.elevations for c in photos])
-    targets = [t.expand(count, -1) for t in (cameras.azimuths, cameras.elevations)]
-    if with_photo:
-        targets = [torch.cat([t, own[:, None]], 1) for t, own in zip(targets, (azimuth, elevation), strict=True)]
-    return view_embedding(targets[0], targets[1], azimuth, elevation, convention)
-
-
-def scene_geometry(
-    conditioner: VolumeConditioner,
-    subjects: Sequence[Subject],
-    cameras: Cameras,
-    feature_size: int,
-    frustum_photo: bool = False,
-) -> SceneGeometry:
-    """Index tables and grids for `conditioner`, on the CPU. Raises `ConfigError` when topologies differ."""
-    shapes = {tuple(s.vertices.shape) for s in subjects}
-    if len(shapes) > 1:
-        raise ConfigError(f"The heads of a batch need one topology, got vertices of {sorted(shapes)}; call one by one.")
-    vertices = torch.stack([s.vertices for s in subjects]).float()
-    size = cameras.height
-    return conditioner.geometry(
-        *_stacked(subjects, cameras), size, feature_size, vertices, _photo_cameras(subjects), frustum_photo
-    )
 
 
 def projection(subject: Subject, views: Cameras, shells: Sequence[float]) -> PhotoProjection:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gen3dface.pipelines.scene import Scene
 
 if TYPE_CHECKING:
+    from gen3dface.pipelines.conditions import Networks
     from gen3dface.pipelines.gen3dface_pipeline import Gen3DFacePipeline
 
 
@@ -25,15 +26,20 @@ def predict(
         guidance: s; at 1 the unconditional half is left out.
     """
     sample = pipe.scheduler.scale_model_input(latents, t).to(pipe.unet.dtype)
-    volumes = _volumes(pipe, sample, t, scene)
+    volumes = scene_volumes(pipe, sample, t, scene)
     if guidance == 1:
-        return _denoised(pipe, sample, t, scene, volumes)
-    conditional, unconditional = _denoised(pipe, torch.cat([sample, sample]), t, guided, volumes).chunk(2)
+        return denoised(pipe, sample, t, scene, volumes)
+    conditional, unconditional = denoised(pipe, torch.cat([sample, sample]), t, guided, volumes).chunk(2)
     return unconditional + guidance * (conditional - unconditional)
 
 
-def _volumes(pipe: Gen3DFacePipeline, sample: Tensor, t: Tensor, scene: Scene) -> tuple[Tensor, ...] | None:
-    """Of the conditional half alone: the other half's are zero."""
+def scene_volumes(
+    pipe: Gen3DFacePipeline | Networks, sample: Tensor, t: Tensor, scene: Scene
+) -> tuple[Tensor, ...] | None:
+    """What each view looks into at step t ([] or [B]); None for a model without volumes.
+
+    Of the conditional half alone: the other half's are zero.
+    """
     if pipe.conditioner is None or scene.geometry is None:
         return None
     return pipe.conditioner(
@@ -41,9 +47,10 @@ def _volumes(pipe: Gen3DFacePipeline, sample: Tensor, t: Tensor, scene: Scene) -
     )
 
 
-def _denoised(
-    pipe: Gen3DFacePipeline, sample: Tensor, t: Tensor, scene: Scene, volumes: Sequence[Tensor] | None
+def denoised(
+    pipe: Gen3DFacePipeline | Networks, sample: Tensor, t: Tensor, scene: Scene, volumes: Sequence[Tensor] | None
 ) -> Tensor:
+    """The UNet's prediction [B, N, C, h, w] float32 at step t ([] or [B])."""
     return pipe.unet(
         sample,
         t,

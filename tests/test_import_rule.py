@@ -39,6 +39,7 @@ FREE = {
     "outputs",
     "viewer",
     "data_synth",
+    "train",
     "training",
     "evaluation",
     "conversion",

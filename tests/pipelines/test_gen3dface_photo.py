@@ -13,7 +13,8 @@ from gen3dface.errors import AssetError
 from gen3dface.estimators import estimate
 from gen3dface.models.grids import sample_views, volume_points
 from gen3dface.photo import load_portrait
-from gen3dface.pipelines.scene import scene_geometry
+from gen3dface.pipelines.conditions import scene_geometry
+from gen3dface.pipelines.prepared import Wanted, prepare
 from gen3dface.pipelines.subjects import load_subjects
 from tests.pipelines.tiny_models import PAPER, SMALL, VIEWS, cameras, inputs, subject, tiny_pipeline
 
@@ -72,7 +73,7 @@ def test_the_photo_is_unprojected_with_its_own_camera() -> None:
     head = subject(20.0)
     pipe = tiny_pipeline(SMALL)
     made = load_subjects(head.portrait, head.fit, head.model, 32, 0.4)
-    geometry = scene_geometry(pipe.conditioner, made, cameras(), 32).volume
+    geometry = scene_geometry(pipe.conditioner, [prepare(made[0], cameras(), Wanted())], 32).volume
     assert geometry.photo is not None
     matte = sample_views(made[0].crop.alpha[None, None], geometry.photo)[0, 0, 0]
     points = volume_points(8, 0.4)

@@ -1,0 +1,121 @@
+"""The trained networks as one module: a batch of items in, the loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gen3dface.errors import ConfigError
+from gen3dface.models.photo_encoder import PhotoEncoder
+from gen3dface.pipelines import Gen3DFacePipeline
+from gen3dface.pipelines.conditions import Networks, encode_pictures, encode_scene
+from gen3dface.pipelines.scene import Scene
+from gen3dface.pipelines.steps import denoised, scene_volumes
+from gen3dface.training.config import ObjectiveConfig
+from gen3dface.training.draws import Item
+from gen3dface.training.objective import add_noise, loss_weights, multiview_loss, target
+
+TRAINABLE = ("unet", "conditioner", "token_projection", "image_encoder")
+
+
+class TrainingDenoiser(nn.Module):
+    """A pipeline's networks with the conditions of inference, and the loss.
+
+    The networks that are not trained are kept out of the module: no gradients, no copies in checkpoints.
+
+    Args:
+        pipe: its components are used, not copied. frozen: names of components that are not trained; the autoencoder
+            and CLIP never are.
+        batch_norm: `train` or `frozen`, see `TrainConfig`.
+    """
+
+    def __init__(
+        self, pipe: Gen3DFacePipeline, objective: ObjectiveConfig, frozen: Sequence[str] = (), batch_norm: str = "train"
+    ) -> None:
+        super().__init__()
+        self._objective, self._frozen_norms = objective, batch_norm == "frozen"
+        self._settings, self._prediction = pipe.config, str(pipe.scheduler.config["prediction_type"])
+        self._others: dict[str, Any] = {"vae": pipe.vae}
+        for name in TRAINABLE:
+            component = getattr(pipe, name)
+            learns = component is not None and name not in frozen
+            if learns and (name != "image_encoder" or isinstance(component, PhotoEncoder)):
+                self.add_module(name, component.requires_grad_(True))
+            else:
+                self._others[name] = component
+        if not any(True for _ in self.parameters()):
+            raise ConfigError("Nothing is left to be trained; take a component out of `frozen`.")
+        for component in self._others.values():
+            if component is not None:
+                component.requires_grad_(False).eval()
+        self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float().clone(), persistent=False)
+
+    def train(self, mode: bool = True) -> TrainingDenoiser:
+        """As `nn.Module.train`; frozen batch norms keep their running statistics."""
+        super().train(mode)
+        if self._frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
+        return self
+
+    def move_others(self, device: torch.device) -> None:
+        """Bring the networks that are not trained to a device."""
+        for component in self._others.values():
+            if component is not None:
+                component.to(device)
+
+    def forward(self, items: Sequence[Item]) -> Tensor:
+        """The mean loss [] of B items with N views each."""
+        predicted, wanted, alpha = self.predict(items)
+        return multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
+
+    def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks say and what they should, both [B, N, C, h, w], and a_t [B]."""
+        if len({len(item.noise) for item in items}) > 1:
+            raise ConfigError("The heads of a batch have different numbers of views; set data.views.")
+        device = self.get_buffer("alphas").device
+        nets = self._networks(device)
+        unpacked = [item.head.unpack(device) for item in items]
+        scene = encode_scene(nets, [head for head, _ in unpacked])
+        pictures = torch.stack([views for _, views in unpacked])
+        flat = pictures.flatten(0, 1)
+        clean = encode_pictures(nets, flat[:, :3], flat[:, 3:]).unflatten(0, pictures.shape[:2])
+        noise = torch.stack([item.noise for item in items]).to(device)
+        timestep = torch.tensor([item.timestep for item in items], device=device)
+        alpha = self.get_buffer("alphas")[timestep]
+        noisy = add_noise(clean, noise, alpha)
+        kept = torch.tensor([item.kept for item in items], dtype=torch.float32, device=device)
+        volumes = scene_volumes(nets, noisy, timestep, scene)
+        if volumes is not None:
+            volumes = tuple(v * _rows(kept[:, 2], v) for v in volumes)
+        predicted = denoised(nets, noisy, timestep, without(scene, kept), volumes)
+        return predicted, target(self._prediction, clean, noise, alpha), alpha
+
+    def _networks(self, device: torch.device) -> Networks:
+        parts = {name: getattr(self, name) for name in TRAINABLE if name not in self._others} | self._others
+        return Networks(**parts, config=self._settings, device=device)
+
+
+def without(scene: Scene, kept: Tensor) -> Scene:
+    """The scene with the dropped conditions of each head at zero, as in `Scene.guided`.
+
+    Args:
+        kept: [B, 3], 1 or 0 for (tokens, input view and projected photo, volumes); the volumes are not in the scene.
+    """
+    conditions = scene.conditions
+    return replace(
+        scene,
+        tokens=scene.tokens * _rows(kept[:, 0], scene.tokens),
+        input_latent=scene.input_latent * _rows(kept[:, 1], scene.input_latent),
+        conditions=None if conditions is None else conditions * _rows(kept[:, 1], conditions),
+    )
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    """[B] -> [B, 1, ...] with as many axes as `like`."""
+    return values.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
