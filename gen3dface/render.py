@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -67,24 +69,31 @@ def render(
     images, masks = [], []
     for camera in large:
         seen = rasterize(surface.vertices, surface.faces, camera, cull_back=True)
-        uv = seen.interpolate(surface.uvs, surface.uv_faces)
-        behind = torch.as_tensor(background).to(texture).reshape(-1, 1, 1)
-        colour = behind.expand(len(texture), *seen.mask.shape).clone()
-        colour[:, seen.mask] = sample_texture(texture, uv[seen.mask]).T
-        small = F.avg_pool2d(torch.cat([colour, seen.mask[None].to(colour)])[None], supersample)
-        images.append(small[:, :-1])
-        masks.append(small[:, -1:])
-    return torch.cat(images), torch.cat(masks)
+        colour = sample_texture(texture, seen.gather(surface.uvs, surface.uv_faces))
+        images.append(_averaged(seen.scatter(colour, background).permute(2, 0, 1), supersample))
+        masks.append(_averaged(seen.mask[None].to(colour), supersample))
+    return torch.stack(images), torch.stack(masks)
+
+
+def _averaged(image: Tensor, factor: int) -> Tensor:
+    """Means of squares of `factor` pixels: [C, H, W] -> [C, H / factor, W / factor]."""
+    rows = reduce(torch.add, (image[:, i::factor] for i in range(factor)))
+    return reduce(torch.add, (rows[..., i::factor] for i in range(factor))) / factor**2
 
 
 def box_mean(values: Tensor, reach: int) -> Tensor:
     """Mean of [H, W] over windows of 2 reach + 1 pixels, the image alone."""
-    size = 2 * reach + 1
-    rows = F.avg_pool2d(values[None, None], (size, 1), 1, (reach, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, size), 1, (0, reach), count_include_pad=False)[0, 0]
+    return _box(torch.add, values, reach, 0.0) / _box(torch.add, torch.ones_like(values), reach, 0.0)
 
 
 def box_max(values: Tensor, reach: int) -> Tensor:
     """Maximum of [H, W] over windows of 2 reach + 1 pixels."""
-    size = 2 * reach + 1
-    return F.max_pool2d(F.max_pool2d(values[None, None], (size, 1), 1, (reach, 0)), (1, size), 1, (0, reach))[0, 0]
+    return _box(torch.maximum, values, reach, -torch.inf)
+
+
+def _box(combine: Callable[[Tensor, Tensor], Tensor], values: Tensor, reach: int, beyond: float) -> Tensor:
+    """What a window holds, combined; `beyond` lies around the image. Shifted images: pooling is slow on the CPU."""
+    (height, width), size = values.shape, 2 * reach + 1
+    padded = F.pad(values, (reach, reach, reach, reach), value=beyond)
+    rows = reduce(combine, (padded[i : i + height] for i in range(size)))
+    return reduce(combine, (rows[:, i : i + width] for i in range(size)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
@@ -25,7 +26,7 @@ _GRAZING, _FACING = 0.15, 0.75  # cosines to the viewing ray: weight 0 below the
 class Observation:
     """What one picture says about P points of a surface."""
 
-    colour: Tensor  # [P, 3] in 0..1
+    colour: Tensor  # [P, 3] in 0..1, 0 where the point is turned away
     weight: Tensor  # [P] in 0..1, 0 where the point is not seen
 
 
@@ -40,15 +41,19 @@ def observe(
         points, normals: [P, 3] world.
     """
     depth, outline = _depth_and_outline(surface, camera)
-    xy, z = (t[0] for t in camera.project(points))
+    towards = camera.centers - points
+    facing = ((normals * towards).sum(-1) / towards.norm(dim=-1) - _GRAZING) / (_FACING - _GRAZING)
+    turned = (facing > 0).nonzero()[:, 0]  # all that is looked up
+    xy, z = (t[0] for t in camera.project(points[turned]))
     scaled = xy * xy.new_tensor([depth.shape[1] / camera.width, depth.shape[0] / camera.height])
     inside = ((xy >= 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
-    nearest = sample_image(depth[None], scaled)[:, 0]
-    to_camera = F.normalize(camera.centers - points, dim=-1)
-    facing = ((normals * to_camera).sum(-1) - _GRAZING) / (_FACING - _GRAZING)
-    weight = facing.clamp(0, 1) * (z < nearest + _DEPTH_TOLERANCE) * inside
-    weight = weight * (1 - sample_image(outline[None], scaled)[:, 0]) * sample_image(alpha[None], xy)[:, 0]
-    return Observation(sample_image(image, xy), weight)
+    nearest, edge = sample_image(torch.stack([depth, outline]), scaled).T
+    weight = facing[turned].clamp(max=1) * (z < nearest + _DEPTH_TOLERANCE) * inside * (1 - edge)
+    colour, trust = sample_image(torch.cat([image, alpha[None]]), xy).split([len(image), 1], 1)
+    return Observation(
+        points.new_zeros(len(points), len(image)).index_copy_(0, turned, colour),
+        points.new_zeros(len(points)).index_copy_(0, turned, weight * trust[:, 0]),
+    )
 
 
 def _depth_and_outline(surface: Surface, camera: Cameras) -> tuple[Tensor, Tensor]:
@@ -101,13 +106,21 @@ def texels_to_vertices(values: Tensor, weight: Tensor, texels: Fragments, surfac
 
 
 def fill_gutters(texture: Tensor, known: Tensor, steps: int = 12) -> Tensor:
-    """Grow a texture [3, S, S] beyond its charts `known` [S, S], so that filtering meets no empty texel."""
-    weight = known.to(texture)[None, None]
-    colour = texture[None] * weight
-    for _ in range(steps):
-        near = F.avg_pool2d(weight, 3, 1, 1, count_include_pad=False)
-        grown = F.avg_pool2d(colour, 3, 1, 1, count_include_pad=False) / near.clamp(min=1e-6)
-        colour = torch.where(weight > 0, colour, grown * (near > 0))
-        weight = (near > 0).to(texture)
-    mean = texture[:, known].mean(1)[:, None, None] if known.any() else texture.new_full((3, 1, 1), 0.5)
-    return torch.where(weight[0] > 0, colour[0], mean)
+    """Grow a texture [3, S, S] beyond its charts `known` [S, S], so that filtering meets no empty texel.
+
+    A texel next to known ones is their mean; `steps` rings grow in turn, the rest is the mean of all.
+    """
+    if not known.any():
+        return torch.full_like(texture, 0.5)
+    away = torch.from_numpy(scipy.ndimage.distance_transform_cdt(~known.cpu().numpy(), "chessboard")).to(known.device)
+    row = known.shape[1] + 2  # with a margin, so that each texel has neighbours
+    around = torch.tensor([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1], device=known.device)
+    planes = F.pad(torch.cat([texture * known, known[None].to(texture)]), (1, 1, 1, 1)).flatten(1).T.contiguous()
+    for step in range(1, steps + 1):
+        y, x = (away == step).nonzero().T
+        ring = (y + 1) * row + x + 1
+        near = F.embedding_bag(ring[:, None] + around, planes, mode="sum")
+        planes[ring] = near / near[:, 3:]
+    filled = planes[:, :3].T.unflatten(1, (-1, row))[:, 1:-1, 1:-1]
+    mean = texture[:, known].mean(1)[:, None, None]
+    return torch.where(away <= steps, filled, mean)

@@ -65,15 +65,12 @@ def photo_texture(
     known, sure = _merge(seen, mirrored)
     parts = vertex_parts(portrait, camera, surface, model)
     smooth = _complete(known, sure, texels, surface, parts, model)
-    points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
-    hair = texels.interpolate(parts, surface.faces)[texels.mask][:, 1, None] ** 2
+    points = texels.gather(surface.vertices, surface.faces)
+    hair = texels.gather(parts, surface.faces)[:, 1, None] ** 2
     smooth = smooth * (1 - hair + hair * hair_detail(portrait, camera, points))
     colour = known * sure[:, None] + smooth * (1 - sure[:, None])
-    texture = torch.zeros(3, size, size)
-    texture[:, texels.mask] = colour.T
-    confidence = torch.zeros(size, size)
-    confidence[texels.mask] = torch.maximum(seen.weight, 0.5 * mirrored.weight)
-    return PhotoTexture(fill_gutters(texture, texels.mask).clamp(0, 1), confidence)
+    texture = fill_gutters(texels.scatter(colour).permute(2, 0, 1), texels.mask).clamp(0, 1)
+    return PhotoTexture(texture, texels.scatter(torch.maximum(seen.weight, 0.5 * mirrored.weight)))
 
 
 def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> Tensor:
@@ -148,8 +145,8 @@ def _observe_texels(
     vertices, normals = surface.vertices, surface.normals()
     if mirror is not None:
         vertices, normals = vertices[mirror], normals[mirror]
-    points = texels.interpolate(vertices, surface.faces)[texels.mask]
-    directions = torch.nn.functional.normalize(texels.interpolate(normals, surface.faces)[texels.mask], dim=-1)
+    points = texels.gather(vertices, surface.faces)
+    directions = torch.nn.functional.normalize(texels.gather(normals, surface.faces), dim=-1)
     return observe(image, alpha, camera, surface, points, directions)
 
 
@@ -161,7 +158,7 @@ def _without_lids(seen: Observation, camera: Cameras, surface: Surface, texels: 
     open_ = shown.interpolate(eyes.float()[:, None], surface.faces)[..., 0] > 0.99
     per_metre = (small.intrinsics[0, 0, 0] / camera.centers[0].norm()).item()
     window = 1 - box_max((~open_).float(), max(1, round(_LID * per_metre)))
-    points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
+    points = texels.gather(surface.vertices, surface.faces)
     clear = sample_image(window[None], small.project(points)[0][0])[:, 0]
     return Observation(seen.colour, torch.where(_within(eyes, surface, texels), seen.weight * clear, seen.weight))
 
@@ -174,7 +171,7 @@ def _outside(observation: Observation, surface: Surface, texels: Fragments, inne
 
 def _within(vertices: Tensor, surface: Surface, texels: Fragments) -> Tensor:
     """[P] bool: the filled texels that belong to some of the vertices [V]."""
-    return texels.interpolate(vertices.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5
+    return texels.gather(vertices.float()[:, None], surface.faces)[:, 0] > 0.5
 
 
 def _match_brightness(seen: Observation, mirrored: Observation, texels: Fragments, surface: Surface) -> Observation:
@@ -185,7 +182,7 @@ def _match_brightness(seen: Observation, mirrored: Observation, texels: Fragment
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     # a soft pull, so that the correction is the light's, not a detail's
     spread = diffuse(at_vertices, 0.1 * weight, laplacian, torch.zeros(3)).clamp(-0.7, 0.7)
-    gain = texels.interpolate(spread, surface.faces)[texels.mask].exp()
+    gain = texels.gather(spread, surface.faces).exp()
     return Observation((mirrored.colour * gain).clamp(0, 1), mirrored.weight)
 
 
@@ -204,7 +201,7 @@ def _complete(
     """Smooth colours [P, 3] for every texel: each part's own colours run on over the whole surface, then are chosen."""
     values, confidence = texels_to_vertices(known, sure, texels, surface)
     laplacian = edge_laplacian(surface.faces, len(values))
-    share = texels.interpolate(parts, surface.faces)[texels.mask] ** _EDGE_SHARPNESS
+    share = texels.gather(parts, surface.faces) ** _EDGE_SHARPNESS
     share = share / share.sum(1, keepdim=True)
     out = torch.zeros_like(known)
     for index, name in enumerate(_PARTS):
@@ -215,7 +212,7 @@ def _complete(
         else:
             default = _typical(values, trust, confidence)
         field = diffuse(values, trust, laplacian, default, _PULL if name != "inner" else 10 * _PULL)
-        out += share[:, index, None] * texels.interpolate(field, surface.faces)[texels.mask]
+        out += share[:, index, None] * texels.gather(field, surface.faces)
     return out
 
 

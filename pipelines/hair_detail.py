@@ -37,7 +37,7 @@ def hair_detail(portrait: Portrait, camera: Cameras, points: Tensor) -> Tensor:
     if len(corners) == 0:
         return torch.ones(len(points), 1)
     quilt = _quilt(detail, corners, side, np.random.default_rng(0))
-    log_factor = _look_up(torch.from_numpy(quilt)[None], points)
+    log_factor = _look_up(quilt[None], points)
     return (_CONTRAST * log_factor).clamp(-_STRONGEST, _STRONGEST).exp()
 
 
@@ -83,27 +83,29 @@ def _whole_patches(hair: Tensor) -> tuple[np.ndarray, int]:
     for shrink in (1.0, 0.6, 0.35):
         side = round(_PATCH * _RESOLUTION * shrink)
         if min(hair.shape) > side:
-            share = F.avg_pool2d((hair > 0.5).float()[None, None], side, 1)[0, 0]
+            share = F.avg_pool2d(F.avg_pool2d((hair > 0.5).float()[None, None], (side, 1), 1), (1, side), 1)[0, 0]
             corners = (share > _COVERED).nonzero().numpy()
             if len(corners) >= 16:
                 return corners, side
     return np.zeros((0, 2), np.int64), 0
 
 
-def _quilt(detail: np.ndarray, corners: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+def _quilt(detail: np.ndarray, corners: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
     """A picture [h, w] of random patches, seamless from left to right."""
     height, width = round(_HEIGHT * _RESOLUTION), round(_WIDTH * _RESOLUTION)
-    ramp = np.sin((np.arange(side) + 0.5) / side * np.pi)
-    window = (ramp[:, None] * ramp).astype(np.float32)
-    total, energy = np.zeros((height, width), np.float32), np.full((height, width), 1e-6, np.float32)
+    ramp = torch.sin((torch.arange(side) + 0.5) / side * torch.pi)
+    window = ramp[:, None] * ramp
     chosen = corners[rng.integers(len(corners), size=_CANDIDATES)]
+    patches = window * torch.stack([torch.from_numpy(detail[y : y + side, x : x + side]) for y, x in chosen])
     step = max(1, round(side * _STEP))
-    for top in range(-side // 2, height, step):
-        for left in range(0, width, step):
-            y, x = chosen[rng.integers(len(chosen))]
-            rows = np.arange(max(top, 0), min(top + side, height))
-            columns = np.arange(left, left + side) % width
-            w = window[rows - top]
-            total[np.ix_(rows, columns)] += w * detail[y + rows - top, x : x + side]
-            energy[np.ix_(rows, columns)] += w**2
-    return total / np.sqrt(energy)
+    above = (side + 1) // 2  # px of the first patch above the quilt
+    rows, columns = len(range(-above, height, step)), len(range(0, width, step))
+    laid = patches[rng.integers(_CANDIDATES, size=rows * columns)]
+
+    def overlapped(values: Tensor) -> Tensor:
+        size = ((rows - 1) * step + side, (columns - 1) * step + side)
+        whole = F.fold(values.flatten(1).T[None], size, side, stride=step)[0, 0, above : above + height]
+        whole[:, : size[1] - width] += whole[:, width:]
+        return whole[:, :width]
+
+    return overlapped(laid) / (overlapped((window**2).expand_as(laid)) + 1e-6).sqrt()

@@ -33,6 +33,7 @@ class MultiViewOutput:
         masks: [N, 1, H, W] coverage in 0..1; the mesh's silhouettes where there are latents alone.
         cameras: of the views, H x W. head: the estimated head they belong to, if any.
         latents: [N, C, h, w] scaled, if a diffusion model made the views.
+        texture: [3, S, S] in 0..1 of the head, if the views are pictures of it; `save` leaves it out.
     """
 
     images: Any
@@ -40,6 +41,7 @@ class MultiViewOutput:
     cameras: Cameras
     head: HeadFit | None = None
     latents: Tensor | None = None
+    texture: Tensor | None = None
 
     def __post_init__(self) -> None:
         n, height, width = len(self.cameras), self.cameras.height, self.cameras.width

@@ -20,16 +20,18 @@ def project_views(
     cameras: str | Cameras = "head360",
     size: int = 512,
     model: HeadModel | None = None,
+    texture_size: int = 1024,
 ) -> MultiViewOutput:
     """Views of the head in a photo, by projection alone.
 
     Args:
         cameras: a rig's name, or cameras. size: side of the views in pixels when a rig is named.
         model: the head model that `fit` belongs to (default: OpenHead).
+        texture_size: texels a side of the texture that the views show, and that the output hands on.
     """
     model = model or load_head_model()
     surface = fit.surface(model)
-    texture = photo_texture(portrait, fit.camera, surface, model)
+    texture = photo_texture(portrait, fit.camera, surface, model, texture_size).colour
     chosen = rig(cameras, size) if isinstance(cameras, str) else cameras
-    images, masks = render(surface, texture.colour, chosen)
-    return MultiViewOutput(images, masks, chosen, fit)
+    images, masks = render(surface, texture, chosen)
+    return MultiViewOutput(images, masks, chosen, fit, texture=texture)

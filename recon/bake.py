@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.raster import Fragments, rasterize_uv
+from gen3dface.raster import rasterize_uv
 from gen3dface.render import Surface
 from gen3dface.texture import fill_gutters, observe
 
@@ -44,8 +44,8 @@ def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor 
         outer: [V] bool, vertices that the pictures may colour (default: all); the others keep the base.
     """
     texels = rasterize_uv(surface.uvs, surface.uv_faces, base.shape[-1])
-    points = texels.interpolate(surface.vertices, surface.faces)[texels.mask]
-    normals = F.normalize(texels.interpolate(surface.normals(), surface.faces)[texels.mask], dim=-1)
+    points = texels.gather(surface.vertices, surface.faces)
+    normals = F.normalize(texels.gather(surface.normals(), surface.faces), dim=-1)
     total = torch.zeros(len(points), 1)
     summed = torch.zeros(len(points), 3)
     best = torch.zeros(len(points))
@@ -57,15 +57,8 @@ def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor 
         best = torch.maximum(best, seen.weight)
     sure = (total[:, 0] / _KNOWN).clamp(0, 1)
     if outer is not None:
-        sure = sure * (texels.interpolate(outer.float()[:, None], surface.faces)[texels.mask][:, 0] > 0.5)
+        sure = sure * (texels.gather(outer.float()[:, None], surface.faces)[:, 0] > 0.5)
     mean = summed / total.clamp(min=1e-9)
-    colour = mean * sure[:, None] + base[:, texels.mask].T * (1 - sure[:, None])
-    texture = fill_gutters(_scatter(colour, texels).permute(2, 0, 1), texels.mask).clamp(0, 1)
-    return BakedTexture(texture, _scatter(best * sure, texels))
-
-
-def _scatter(values: Tensor, texels: Fragments) -> Tensor:
-    """Texel values [P, ...] laid out as an image [S, S, ...]."""
-    out = values.new_zeros(*texels.face.shape, *values.shape[1:])
-    out[texels.mask] = values
-    return out
+    colour = mean * sure[:, None] + base.flatten(1)[:, texels.pixels].T * (1 - sure[:, None])
+    texture = fill_gutters(texels.scatter(colour).permute(2, 0, 1), texels.mask).clamp(0, 1)
+    return BakedTexture(texture, texels.scatter(best * sure))

@@ -37,12 +37,14 @@ def reconstruct(
 
     Args:
         portrait: the photo. fit: its estimated head, with the hair's outline.
-        views: pictures of the same head from all around.
+        views: pictures of the same head from all around; a texture that they bring along shows where they do not.
         model: the head model that `fit` belongs to (default: OpenHead). texture_size: texels a side.
     """
     model = model or load_head_model()
     surface = fit.surface(model)
-    base = photo_texture(portrait, fit.camera, surface, model, texture_size).colour
+    base = views.texture
+    if base is None or base.shape[-1] != texture_size:
+        base = photo_texture(portrait, fit.camera, surface, model, texture_size).colour
     outer = F.pad(~inner_parts(model), (0, len(surface.vertices) - len(model.template)), value=True)
     baked = bake(surface, [_photo_picture(portrait, fit), *_view_pictures(views)], base, outer)
     return assemble(fit, model, baked)

@@ -5,7 +5,7 @@ import torch
 import trimesh
 
 from gen3dface.cameras import orbit, rig
-from gen3dface.raster import rasterize, rasterize_reference
+from gen3dface.raster import rasterize, rasterize_reference, rasterize_uv
 
 
 def _sphere(subdivisions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,6 +24,38 @@ def test_equals_the_plain_twin(view: int) -> None:
     assert fast.mask.float().mean() > 0.2
     torch.testing.assert_close(fast.depth, plain.depth)
     torch.testing.assert_close(fast.barycentric, plain.barycentric)
+
+
+def test_equals_the_plain_twin_on_a_closed_mesh() -> None:
+    vertices, faces = _sphere(3)
+    camera = rig("head360", 80)[1]
+    fast, plain = rasterize(vertices, faces, camera), rasterize_reference(vertices, faces, camera)
+    assert torch.equal(fast.face, plain.face)
+    assert torch.equal(fast.depth, plain.depth)
+    assert torch.equal(fast.barycentric, plain.barycentric)
+
+
+def test_edges_through_centres_belong_and_the_lower_of_equal_triangles_wins() -> None:
+    uvs = torch.tensor([[1.5, 1.5], [4.5, 1.5], [4.5, 5.5], [1.5, 5.5]]) / 8  # corners on the centres of texels
+    square = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    line = torch.tensor([[0, 1, 1], [0, 0, 0]])  # no area
+    seen = rasterize_uv(uvs, torch.cat([line, square, square]), 8)
+    expected = torch.zeros(8, 8, dtype=torch.bool)
+    expected[2:7, 1:5] = True  # v runs up
+    assert torch.equal(seen.mask, expected)
+    assert set(seen.face[expected].tolist()) == {2, 3}
+    torch.testing.assert_close(seen.barycentric.sum(-1), expected.float())
+
+
+def test_gathered_values_are_the_corners_weighted_and_scatter_lays_them_out() -> None:
+    vertices, faces = _sphere(2)
+    seen = rasterize(vertices, faces, rig("head360", 40)[0])
+    expected = (vertices[faces[seen.face[seen.mask]]] * seen.barycentric[seen.mask][..., None]).sum(1)
+    gathered = seen.gather(vertices, faces)
+    torch.testing.assert_close(gathered, expected)
+    image = seen.scatter(gathered, background=0.5)
+    assert torch.equal(image[seen.mask], gathered)
+    assert (image[~seen.mask] == 0.5).all()
 
 
 def test_depth_of_a_sphere_is_the_closed_form() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -134,7 +135,7 @@ class HeadModel:
 
     @staticmethod
     def _broadcast(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        batch = torch.broadcast_shapes(rotations.shape[:-2], joints.shape[:-2])
+        batch = np.broadcast_shapes(rotations.shape[:-2], joints.shape[:-2])  # torch's imports sympy, half a second
         return rotation_matrices(rotations.expand(*batch, -1, -1)), joints.expand(*batch, -1, -1)
 
     def _check(self, what: str, value: Tensor, shape: tuple[int, ...]) -> None:

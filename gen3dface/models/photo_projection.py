@@ -122,8 +122,8 @@ def _points(surface: Surface, seen: list[Fragments], order: Tensor | None) -> tu
     vertices, normals = surface.vertices, surface.normals()
     if order is not None:
         vertices, normals = vertices[order], normals[order]
-    points = torch.cat([s.interpolate(vertices, surface.faces)[s.mask] for s in seen])
-    outward = torch.cat([s.interpolate(normals, surface.faces)[s.mask] for s in seen])
+    points = torch.cat([s.gather(vertices, surface.faces) for s in seen])
+    outward = torch.cat([s.gather(normals, surface.faces) for s in seen])
     return points, F.normalize(outward, dim=-1)
 
 
@@ -135,7 +135,6 @@ def _colour_and_weight(found: Observation) -> Tensor:
 
 def _spread(values: Tensor, seen: list[Fragments]) -> Tensor:
     """Values [P, C] of all pixels of all views -> [N, C, S, S]."""
-    masks = torch.stack([s.mask for s in seen])
-    planes = values.new_zeros(*masks.shape, values.shape[1])
-    planes[masks] = values
+    parts = values.split([len(s.pixels) for s in seen])
+    planes = torch.stack([s.scatter(part) for s, part in zip(seen, parts, strict=True)])
     return planes.permute(0, 3, 1, 2).contiguous()

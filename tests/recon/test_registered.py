@@ -1,9 +1,13 @@
 """Baking and assembling on a head whose texture is known."""
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from gen3dface.cameras import rig
-from gen3dface.pipelines import MultiViewOutput
+from gen3dface.heads.anatomy import inner_parts
+from gen3dface.pipelines import MultiViewOutput, project_views
 from gen3dface.raster import rasterize_uv
 from gen3dface.recon import reconstruct, render_head
 from gen3dface.recon.bake import Picture, bake
@@ -54,6 +58,20 @@ def test_the_head_looks_like_its_photo_and_its_views() -> None:
     errors = (again - views.images).abs().mean(1)[views.masks[:, 0] > 0.99]
     assert errors.median() < 0.02
     assert errors.mean() < 0.05
+
+
+def test_a_texture_that_comes_with_the_views_is_the_base_where_its_size_fits() -> None:
+    head = synthetic_head(0.0)
+    views = project_views(head.portrait, head.fit, size=64, texture_size=128)
+    assert views.texture is not None
+    alone = replace(views, texture=None)
+    made, again = (reconstruct(head.portrait, head.fit, v, texture_size=128).texture for v in (views, alone))
+    np.testing.assert_array_equal(made, again)
+    grey = replace(views, texture=torch.full((3, 128, 128), 0.5))
+    texels = rasterize_uv(head.surface.uvs, head.surface.uv_faces, 128)
+    inner = texels.interpolate(inner_parts(head.model).float()[:, None], head.surface.faces)[..., 0] > 0.99
+    assert (reconstruct(head.portrait, head.fit, grey, texture_size=128).texture[inner] == 128).all()
+    assert reconstruct(head.portrait, head.fit, grey, texture_size=64).texture.shape == (64, 64, 3)
 
 
 def test_the_rig_is_the_models() -> None:
