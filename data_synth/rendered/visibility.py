@@ -3,7 +3,8 @@
 Two ways to find it: plain PyTorch on any device, and compiled loops on the CPU (`visibility_numba`), which are
 compared in the tests. Both give a triangle a sample when its centre lies inside, and a strand the samples of a line
 as thick as it is. A strand thinner than a sample is not drawn thicker for that: it keeps as many samples as its area
-asks for, first by leaving out whole strands, then single samples, both picked by a hash of their number.
+asks for on average, by leaving out whole strands, and single samples only where it is very thin; both are picked by a
+hash of their number.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gen3dface.raster import rasterize
 
 NEAR = 1e-3  # m
 BIAS = 7e-4  # m that a strand may lie below a surface and still be seen: chords of roots and brows
-LEAST_STRANDS = 0.5  # thin strands are left out down to this share, then single samples
+LEAST_STRANDS = 0.25  # thin strands are left out down to this share, then single samples
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,18 @@ def draw_strands(
     shape = points.shape[:2]
     projected, z = camera.project(points.reshape(-1, 3))
     xy, z = projected.reshape(*shape, 2), z.reshape(shape)
-    thickest = width.amax(1)
+    mean_width = width.mean(1)
     width = width * camera.intrinsics[0, 0, 0] / z
     height, columns = depth.shape
     count = shape[1]
-    part = (thickest * camera.intrinsics[0, 0, 0] / z[:, 0]).clamp(LEAST_STRANDS, 1)
+    whole = (mean_width * camera.intrinsics[0, 0, 0] / z[:, 0]).clamp(max=1)
+    part = whole.clamp(min=LEAST_STRANDS)
     start = torch.arange(z.numel(), device=z.device).reshape(shape)[:, :-1]
     start = start[_hash(torch.arange(len(z), device=z.device)) < part].reshape(-1)
-    part = part[start // count]
     xy, z, width = xy.reshape(-1, 2), z.reshape(-1), width.reshape(-1)
-    before = (z[start] > NEAR) & (z[start + 1] > NEAR)
-    start, part = start[before], part[before]
+    start = start[(z[start] > NEAR) & (z[start + 1] > NEAR)]
     mean = (width[start] + width[start + 1]) * 0.5
-    share = mean.clamp(max=1) / part
+    share = (whole / part)[start // count]
     across = xy[start + 1] - xy[start]
     steps = across.abs().amax(-1).ceil().long().clamp(min=1, max=4 * max(height, columns))
     segment = torch.repeat_interleave(start, steps)

@@ -108,7 +108,8 @@ def _strand_loop(points: Any, width: Any, matrix: Any, focal: Any, depth: Any, h
     least, near = np.float32(LEAST_STRANDS), np.float32(NEAR)
     for s in range(points.shape[0]):
         bx, by, zb = _pixel(points[s, 0, 0], points[s, 0, 1], points[s, 0, 2], matrix)
-        part = max(least, min(width[s].max() * focal / zb, one))
+        whole = min(np.float32(width[s].mean()) * focal / zb, one)
+        part = max(least, whole)
         if _scramble(s) >= part:
             continue
         wide_b = width[s, 0] * focal / zb
@@ -118,7 +119,7 @@ def _strand_loop(points: Any, width: Any, matrix: Any, focal: Any, depth: Any, h
             wide_b = width[s, j + 1] * focal / zb
             mean = (wide_a + wide_b) * half
             if min(za, zb) > near:
-                share, number = min(mean, one) / part, s * count + j
+                share, number = whole / part, s * count + j
                 _segment(ax, ay, za, bx - ax, by - ay, zb - za, mean, share, number, depth, hit, along)
 
 

@@ -14,7 +14,7 @@ from gen3dface.data_synth.rendered.hair.vectors import unit
 from gen3dface.errors import ConfigError
 
 BEARD_SHARES = {"none": 0.4, "stubble": 0.22, "moustache": 0.06, "goatee": 0.09, "full": 0.18, "long": 0.05}
-_STRANDS = {"none": 0, "stubble": 3500, "moustache": 1100, "goatee": 2200, "full": 6000, "long": 6500}
+_STRANDS = {"none": 0, "stubble": 3500, "moustache": 1600, "goatee": 2800, "full": 6000, "long": 6500}
 _POINTS = 7
 _BROW_X = (0.009, 0.018, 0.03, 0.040, 0.048, 0.054)  # m, from the nose outward on the mean head
 _BROW_Y = (0.0155, 0.019, 0.0225, 0.0235, 0.020, 0.015)
@@ -86,16 +86,19 @@ def beard_count(style: FacialStyle) -> int:
 def grow_beard(style: FacialStyle, roots: Roots, density: Tensor, field: HeadField, g: torch.Generator) -> Tensor:
     """Strands [S, 7, 3] on the mean head: off the skin, then down, drawn in toward the chin's middle when long."""
     rest, count = roots.rest, len(roots)
-    length = style.length * torch.exp(0.2 * torch.randn(count, generator=g)).to(rest) * (0.4 + 0.6 * density)
+    x, y, _ = rest.unbind(-1)
+    low = 0.3 + 0.7 * ((-0.03 - y) / 0.05).clamp(0, 1)  # longest at the chin
+    length = style.length * torch.exp(0.2 * torch.randn(count, generator=g)).to(rest) * (0.4 + 0.6 * density) * low
     step = (length / (_POINTS - 1))[:, None]
     down = rest.new_tensor([0.0, -1.0, 0.12])
-    way = unit(roots.normals * 0.6 + down + 0.3 * smooth_noise(rest, 60, g))
-    inward = torch.stack([-0.14 * torch.tanh(rest[:, 0] / 0.02), 0 * length, 0 * length], -1) * min(
-        style.length / 0.03, 1
-    )
+    over_lip = ((y + 0.066) / 0.006).clamp(0, 1) * (x.abs() < 0.035)  # a moustache is swept to the sides
+    aside = torch.stack([0.7 * torch.tanh(x / 0.006) * over_lip, 0 * x, 0 * x], -1)
+    way = unit(roots.normals * 0.6 + down + aside + 0.3 * smooth_noise(rest, 60, g))
+    long = min(style.length / 0.03, 1)
+    inward = torch.stack([-0.22 * torch.tanh(x / 0.02), 0 * x, 0 * x], -1) * long
     points, lines = rest, [rest]
     for _ in range(_POINTS - 1):
-        wander = 0.16 * torch.randn(count, 3, generator=g).to(rest)
+        wander = (0.16 - 0.1 * long) * torch.randn(count, 3, generator=g).to(rest)
         way = unit(way + inward + 0.25 * down + wander)
         points = field.pushed_out(points + way * step, min(0.0008, style.length / 3))
         lines.append(points)

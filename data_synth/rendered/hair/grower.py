@@ -29,6 +29,7 @@ from gen3dface.heads import HeadModel
 
 _FEATHER = 0.011  # m over which hair thickens from the hairline on
 _FRINGE_DENSITY = 2.5
+_PARTING_DENSITY = 2.5
 _BROWS = 420  # strands
 _STIFF = 10.0  # m: facial hair is carried by its roots alone
 
@@ -95,7 +96,7 @@ class HairGrower:
             texels = skin_texels(self._model, size)
             self._texels[size] = Texels(size, *(t.to(self._device) for t in (texels.index, texels.rest, texels.grain)))
         share = shade(self._texels[size], style, facial, generator)
-        return painted(albedo, share, mean_colour(style, 0.75))
+        return painted(albedo, share, mean_colour(style, 0.55))
 
     def _short(
         self, lines: Tensor, roots: Roots, vertices: Tensor, style: HairStyle, width: float, generator: torch.Generator
@@ -146,6 +147,9 @@ def scalp_density(rest: Tensor, style: HairStyle, generator: torch.Generator) ->
     if style.crown:
         depth = torch.minimum(depth, beyond_crown(rest, style) + 2 * uneven)
     density = (depth / _FEATHER).clamp(0, 1) ** 0.8
+    if style.comb == "parted":  # hair leaves a parting to both sides: nothing from elsewhere covers the skin there
+        near = torch.exp(-(((rest[:, 0] - style.part) / 0.012) ** 2)) * (rest[:, 1] > 0.05)
+        density = density * (1 + _PARTING_DENSITY * near)
     return torch.where(in_fringe(rest, style), density * _FRINGE_DENSITY, density)
 
 

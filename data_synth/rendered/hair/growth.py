@@ -62,8 +62,9 @@ def in_fringe(rest: Tensor, style: HairStyle) -> Tensor:
     """Which roots [S] belong to the fringe."""
     if style.fringe is None:
         return torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
-    depth = above_hairline(rest)
-    return (rest[:, 2] > 0.02) & (depth < 0.042 - 4 * rest[:, 0] ** 2) & (rest[:, 0].abs() < 0.056)
+    x, y, z = rest.unbind(-1)
+    uneven = 0.006 * torch.sin(1300 * y + 700 * x)
+    return (z > 0.02) & (above_hairline(rest) < 0.042 - 4 * x**2) & (x.abs() < 0.052 + uneven)
 
 
 def _comb(style: HairStyle, rest: Tensor, normals: Tensor, fringe: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,7 +139,7 @@ def _level_cut(
     if style.level is not None:
         height = style.level + rough + layered + wave
     if style.fringe is not None:
-        height = torch.where(fringe, style.fringe + 0.6 * rough + 0.3 * wave - 2.0 * rest[:, 0] ** 2, height)
+        height = torch.where(fringe, style.fringe + 0.6 * rough + 0.3 * wave - 6.0 * rest[:, 0] ** 2, height)
     below = lines[..., 1] < height[:, None]
     first = torch.where(below.any(1), below.to(torch.int8).argmax(1), STEPS).clamp(min=2)
     return first * step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.data_synth.rendered.hair.facial import FacialStyle, beard_density, brow_density
@@ -16,6 +17,7 @@ from gen3dface.heads import HeadModel
 from gen3dface.raster import rasterize_uv
 
 _BEARD_SHADE = {"stubble": 0.42, "moustache": 0.6, "goatee": 0.6, "full": 0.75, "long": 0.8}
+_MARGIN = 3  # texels around a chart that are painted too: a look-up at its edge mixes them in
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,21 @@ def skin_texels(model: HeadModel, size: int) -> Texels:
     """Where each texel lies on the mean head."""
     seen = rasterize_uv(model.uvs, model.uv_faces, size)
     outer = torch.stack([model.regions[name] for name in OUTER]).any(0) & ~model.regions["ears"]
-    index = (seen.mask & outer[model.faces].all(1)[seen.face.clamp(min=0)]).reshape(-1).nonzero()[:, 0]
-    rest = seen.interpolate(model.template, model.faces).reshape(-1, 3)[index]
+    mask = seen.mask & outer[model.faces].all(1)[seen.face.clamp(min=0)]
+    place = seen.interpolate(model.template, model.faces).permute(2, 0, 1) * mask
+    for _ in range(_MARGIN):
+        mask, place = _grown(mask, place, ~seen.mask)
+    index = mask.reshape(-1).nonzero()[:, 0]
+    rest = place.reshape(3, -1)[:, index].T.contiguous()
     grain = torch.randn(len(index), generator=torch.Generator().manual_seed(0))
     return Texels(size, index, rest, grain)
+
+
+def _grown(mask: Tensor, place: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """One ring of free texels [S, S] more, each at the mean place [3, S, S] of its neighbours."""
+    both = F.avg_pool2d(torch.cat([place, mask[None].to(place)])[None], 3, 1, 1)[0]
+    ring = free & ~mask & (both[3] > 0)
+    return mask | ring, torch.where(ring, both[:3] / both[3].clamp(min=1e-6), place)
 
 
 def shade(texels: Texels, style: HairStyle, facial: FacialStyle, generator: torch.Generator) -> Tensor:

@@ -48,7 +48,7 @@ class HairStyle:
     root: float = 0.8  # brightness at the roots, relative
     grey: float = 0.0  # share of grey strands
     shine: float = 1.0
-    cap: float = 0.85  # how much of the scalp's colour the hair hides, seen from afar
+    cap: float = 0.96  # how much of the scalp's colour the hair hides, seen from afar
 
 
 # linear albedo: black, dark brown, brown, blond, red, grey, white
@@ -161,10 +161,10 @@ def _cut(cut: str, g: torch.Generator) -> dict[str, Any]:
                 "volume": u(0.003, 0.006), "recession": 0.0, "clump": 0.15, "locks": 1500},
         "curly": {"count": 7000, "points": 36, "length": u(0.10, 0.19), "level": u(-0.15, -0.07), "comb": "parted",
                   "volume": u(0.016, 0.03), "lift": 1.3, "gravity": 0.35, "hug": 0.12, "reach": 0.05,
-                  "curl": u(0.005, 0.009), "turns": u(28, 45), "coil": 0.2, "clump": u(0.55, 0.75),
-                  "locks": int(u(350, 650)), "frizz": 0.25},
+                  "curl": u(0.005, 0.009), "turns": u(24, 40), "coil": 0.22, "clump": u(0.65, 0.85),
+                  "locks": int(u(300, 550)), "frizz": 0.2},
         "afro": {"count": 9000, "points": 20, "length": u(0.03, 0.075), "sides": u(0.7, 1.0), "comb": "up", "lift": 3.5,
                  "volume": 0.03, "gravity": 0.02, "hug": 0.0, "curl": u(0.003, 0.005), "turns": u(50, 80), "coil": 1.0,
-                 "clump": u(0.15, 0.45), "locks": int(u(900, 1800)), "frizz": 0.5, "cap": 0.95},
+                 "clump": u(0.15, 0.45), "locks": int(u(900, 1800)), "frizz": 0.5, "cap": 0.97},
     }  # fmt: skip
     return table[cut]
