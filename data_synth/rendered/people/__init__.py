@@ -1,0 +1,1 @@
+"""People to render: shape, expression, skin, clothes and accessories that go together."""
