@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STRENGTH = 0.85  # the fit also explains some of the face itself, so less than all of it is taken off
-_DARKEST, _BRIGHTEST = 0.4, 1.7  # limits of the light, relative to its median
+STRENGTH = 0.8  # the fit also explains some of the face itself, so less than all of it is taken off
+_DARKEST, _BRIGHTEST = 0.62, 1.6  # limits of the light, relative to its median
 
 
 def harmonics(normals: Tensor) -> Tensor:

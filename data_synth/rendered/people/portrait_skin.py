@@ -28,6 +28,7 @@ from gen3dface.texture import Observation, diffuse, edge_laplacian, fill_gutters
 _SURE = 0.45  # weight from which a texel is the portrait's own
 _MIRRORED = 0.3  # of a mirrored texel's weight counts
 _SHADE = (0.68, 0.82)  # of the median's brightness: darker skin outside the features is hair's shadow
+_GLARE = (1.25, 1.45)  # brighter skin outside the features is a highlight
 _FOREIGN = (0.3, 0.5)  # chroma distances to the median skin: beyond the second it is no skin
 _FEATHER = 0.016  # metres below the hairline over which the portrait fades in
 _GRAIN = 0.03  # relative, of what is made up
@@ -169,6 +170,7 @@ def _skin_only(found: Observation, typical: Tensor, layout: Sheet) -> Observatio
     chroma = found.colour / (brightness[:, None] + 1e-4)
     foreign = (chroma - typical / typical.mean()).abs().sum(1)
     bright = ((brightness / typical.mean() - _SHADE[0]) / (_SHADE[1] - _SHADE[0])).clamp(0, 1)
+    bright = bright * ((_GLARE[1] - brightness / typical.mean()) / (_GLARE[1] - _GLARE[0])).clamp(0, 1)
     plain = bright * ((_FOREIGN[1] - foreign) / (_FOREIGN[1] - _FOREIGN[0])).clamp(0, 1)
     allowed = layout.features + (1 - layout.features) * plain
     return Observation(found.colour, found.weight * allowed * layout.outer * layout.below_hairline)

@@ -1,0 +1,1 @@
+"""Training samples from rendered people: a photo, what the estimator says of it, and true views."""
