@@ -30,7 +30,6 @@ _UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387
 _LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
 _SHADOW = ((130, 247, 30, 29, 27, 28, 56, 190, 133, 157, 159, 161), (359, 467, 260, 259, 257, 258, 286, 414, 362, 384, 386, 388))
 _UNDER_EYES = ((31, 228, 229, 230, 231, 232, 233, 145, 153), (261, 448, 449, 450, 451, 452, 453, 374, 380))
-_BROWS = ((46, 53, 52, 65, 55, 107, 66, 105, 63, 70), (276, 283, 282, 295, 285, 336, 296, 334, 293, 300))
 # patches that may come from another source each; what they leave is the base's
 _PATCHES = {
     "eyes": (70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 353, 449, 6, 229, 124),
@@ -50,7 +49,6 @@ class Canvas:
     lid_line: NDArray[np.float32]
     lid_shadow: NDArray[np.float32]
     under_eyes: NDArray[np.float32]
-    brows: NDArray[np.float32]
     face: NDArray[np.float32]
     scalp: NDArray[np.float32]
     grain: NDArray[np.float32]
@@ -85,7 +83,6 @@ def canvas() -> Canvas:
         lines(_UPPER_LIDS, 2, 0.7),
         areas(_SHADOW, 3),
         np.asarray(cv2.GaussianBlur(areas(_UNDER_EYES, 3), (0, 0), 3), np.float32),
-        areas(_BROWS, 1.6),
         np.asarray(cv2.GaussianBlur(face, (0, 0), 3), np.float32),
         np.asarray(cv2.GaussianBlur(scalp, (0, 0), 3), np.float32),
         skin_grain(SIZE, np.random.default_rng(1)),
@@ -122,10 +119,9 @@ def _draw(weights: NDArray[np.floating], generator: np.random.Generator) -> int:
 
 
 def paint_skin(
-    chosen: dict[str, Skin], traits: Traits, tone: NDArray[np.float32], hair: NDArray[np.float32],
-    generator: np.random.Generator,
-) -> Texture:  # fmt: skip
-    """Linear albedo of a person. tone: [3] of the cheeks. hair: [3] linear, for brows and shaven beards."""
+    chosen: dict[str, Skin], traits: Traits, tone: NDArray[np.float32], generator: np.random.Generator
+) -> Texture:
+    """Linear albedo of a person. tone: [3] of the cheeks."""
     masks = canvas()
     out = _detail(chosen["base"])
     for name, mask in masks.patches.items():
@@ -136,7 +132,8 @@ def paint_skin(
     out += _age_marks(traits, masks, generator)
     out = np.exp(out, out=out) * tone
     _make_up(out, traits, masks, generator)
-    _facial_hair(out, traits, masks, chosen, hair, generator)
+    shaven = masks.beard * np.clip(0.8 + 0.35 * masks.grain, 0, 1.5)
+    _mix(out, shaven, 0.3 * tone, traits.male**2 * generator.uniform(0, 0.22))
     return np.clip(out, 0, 1, out=out)
 
 
@@ -233,16 +230,3 @@ def _make_up(out: Texture, traits: Traits, masks: Canvas, generator: np.random.G
     else:
         _mix(out, masks.lips, lips * np.exp(generator.normal(0, [0.06, 0.15, 0.12])), generator.uniform(0, 0.7))
         _mix(out, masks.lid_line, np.full(3, 0.02), generator.uniform(0, 0.35))
-
-
-def _facial_hair(
-    out: Texture, traits: Traits, masks: Canvas, chosen: dict[str, Skin], hair: NDArray[np.float32],
-    generator: np.random.Generator,
-) -> None:  # fmt: skip
-    """The shade of a shaven beard; brows where the source has none."""
-    shade = traits.male**2 * generator.uniform(0, 0.3)
-    speckle = np.clip(0.8 + 0.35 * masks.grain, 0, 1.5)
-    _mix(out, masks.beard * speckle, 0.35 * hair + 0.3 * out.mean((0, 1)), shade)
-    if chosen["eyes"].source.name.startswith("makehuman"):
-        strength = generator.uniform(0.35, 0.75) * (0.8 + 0.3 * traits.male)
-        _mix(out, masks.brows * np.clip(0.75 + 0.3 * masks.grain, 0.2, 1.2), 0.6 * hair, min(strength, 0.85))
