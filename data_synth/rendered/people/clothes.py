@@ -13,8 +13,8 @@ from gen3dface.data_synth.rendered.scene import LitSurface
 from gen3dface.heads import HeadModel
 from gen3dface.heads.normals import vertex_normals
 
-_AXIS_Z = -0.03  # metres: the neck's axis
-_SLOPE = 0.07  # metres beside it, where necks have become shoulders
+_AXIS_Z = -0.025  # metres: the neck's axis
+_SLOPE = 0.056  # metres beside it, where necks have become shoulders
 _CHANCES = {"crew": 0.3, "v": 0.12, "scoop": 0.12, "turtle": 0.08, "shirt": 0.17, "suit": 0.11, "hoodie": 0.1}
 
 
@@ -76,9 +76,9 @@ def dress(vertices: torch.Tensor, model: HeadModel, outfit: Outfit, tone: NDArra
 
 
 def _neck_base(points: Array, model: HeadModel) -> float:
-    """Height of the slope from neck to shoulder, 7 cm to the side."""
-    skin = points[(model.regions["neck"] | model.regions["shoulders"]).numpy()]
-    return float(skin[np.abs(skin[:, 0]) > _SLOPE, 1].max())
+    """Height of the slope from neck to shoulder."""
+    shoulders = points[model.regions["shoulders"].numpy()]
+    return float(shoulders[np.abs(shoulders[:, 0]) > _SLOPE, 1].max())
 
 
 def _smooth_normals(body: Array, faces: Faces, collar: NDArray[np.int64], first: int) -> Array:
@@ -125,7 +125,7 @@ def _collars(outfit: Outfit, points: Array, model: HeadModel, base: float) -> li
     if outfit.cut not in profiles:
         return []
     profile, opening = profiles[outfit.cut]
-    turn = np.linspace(-np.pi + 1e-3, np.pi - 1e-3, 97) if opening == 0 else np.linspace(opening, 2 * np.pi - opening, 97)
+    turn = np.linspace(opening, 2 * np.pi - opening, 97)
     vertices, faces = _strip(turn, profile, points, model, line)
     return [_cloth(vertices, faces, outfit, 0)]
 
@@ -141,7 +141,7 @@ def _strip(turn: Array, profile: Array, points: Array, model: HeadModel, line: f
         rows.append(np.column_stack([r * np.sin(turn), height + upward, _AXIS_Z + r * np.cos(turn)]))
     columns = len(turn)
     a = (np.arange(len(profile) - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-    faces = np.concatenate([np.stack([a, a + 1, a + columns], -1), np.stack([a + 1, a + columns + 1, a + columns], -1)])
+    faces = np.concatenate([np.stack([a, a + columns, a + 1], -1), np.stack([a + 1, a + columns, a + columns + 1], -1)])
     return np.concatenate(rows), faces
 
 

@@ -23,12 +23,16 @@ _TONES = np.array(
      [62, 41, 33]], np.float32,
 )  # fmt: skip
 _UNDERTONE = 0.05  # relative
+_BRIGHTER = 0.2  # log: brighter than typical skin by more is a portrait's highlight
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 _CHEEKS = ((50, 101, 118, 117, 123, 147, 187, 205), (280, 330, 347, 346, 352, 376, 411, 425))
 _BEARD = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 291, 270, 164, 40, 61)
 _UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
 _LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
-_SHADOW = ((130, 247, 30, 29, 27, 28, 56, 190, 133, 157, 159, 161), (359, 467, 260, 259, 257, 258, 286, 414, 362, 384, 386, 388))
+_SHADOW = (
+    (130, 247, 30, 29, 27, 28, 56, 190, 133, 157, 159, 161),
+    (359, 467, 260, 259, 257, 258, 286, 414, 362, 384, 386, 388),
+)
 _UNDER_EYES = ((31, 228, 229, 230, 231, 232, 233, 145, 153), (261, 448, 449, 450, 451, 452, 453, 374, 380))
 # patches that may come from another source each; what they leave is the base's
 _PATCHES = {
@@ -105,7 +109,7 @@ def choose_skins(skins: tuple[Skin, ...], traits: Traits, generator: np.random.G
     sex = np.array([abs(s.male - traits.male) for s in source])
     age = np.array([abs(s.years - traits.years) / 25 for s in source])
     dark = np.array([abs(np.log(s.typical.mean()) + 1.0 + 2.2 * traits.melanin) for s in skins])
-    like = np.exp(-2.5 * sex - 0.7 * age - 0.5 * dark) * np.where(portrait, 4.0, 1.0)
+    like = np.exp(-4.5 * sex - 0.7 * age - 0.5 * dark) * np.where(portrait, 4.0, 1.0)
     whole = np.array([not s.bearded for s in source])
     chosen = {"base": skins[_draw(like * whole, generator)]}
     for name in _PATCHES:
@@ -147,7 +151,9 @@ _LOGS: dict[str, NDArray[np.float16]] = {}  # 1.5 MB a skin
 
 def _log_of(name: str, skin: Skin) -> NDArray[np.float16]:
     if name not in _LOGS:
-        _LOGS[name] = np.log(np.clip(skin.linear(), 0.003, 1) / skin.typical).astype(np.float16)
+        detail = np.log(np.clip(skin.linear(), 0.003, 1) / skin.typical)
+        even = np.where(detail > 0, _BRIGHTER * np.tanh(detail / _BRIGHTER), detail)
+        _LOGS[name] = even.astype(np.float16)
     return _LOGS[name]
 
 
@@ -194,7 +200,12 @@ def _dots(count: int, radii: tuple[float, float], generator: np.random.Generator
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32)
 
 
-_FURROWS = ((49, 206, 216, 212), (279, 426, 436, 432), (33, 130, 226, 113), (263, 359, 446, 342), (54, 103, 67, 109, 10, 338, 297, 332, 284), (68, 104, 69, 108, 151, 337, 299, 333, 298), (55, 9), (285, 9), (202, 210), (422, 430))  # fmt: skip
+# beside nose and mouth, beside the eyes, across the forehead, between the brows, under the mouth's corners
+_FURROWS = (
+    (49, 206, 216, 212), (279, 426, 436, 432), (33, 130, 226, 113), (263, 359, 446, 342),
+    (54, 103, 67, 109, 10, 338, 297, 332, 284), (68, 104, 69, 108, 151, 337, 299, 333, 298), (55, 9), (285, 9),
+    (202, 210), (422, 430),
+)  # fmt: skip
 
 
 def _wrinkles(traits: Traits, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -220,7 +231,9 @@ def _make_up(out: Texture, traits: Traits, masks: Canvas, generator: np.random.G
     wears = generator.random() < 0.6 * (1 - traits.male) ** 2
     lips = np.median(out[masks.lips > 0.9], 0)
     if wears:
-        reds = np.array([[0.45, 0.05, 0.07], [0.55, 0.13, 0.16], [0.3, 0.06, 0.1], [0.42, 0.16, 0.12], [0.5, 0.2, 0.22]])
+        reds = np.array(
+            [[0.45, 0.05, 0.07], [0.55, 0.13, 0.16], [0.3, 0.06, 0.1], [0.42, 0.16, 0.12], [0.5, 0.2, 0.22]]
+        )
         stick = reds[generator.integers(len(reds))] * np.clip(lips.mean() / 0.22, 0.5, 1.2)
         _mix(out, masks.lips, stick, generator.uniform(0.1, 0.75))
         shade = np.exp(generator.normal(-1.4, 0.5)) * np.exp(generator.normal(0, 0.25, 3)) * out.mean()

@@ -22,8 +22,8 @@ def harmonics(normals: Tensor) -> Tensor:
 def fit_light(brightness: Tensor, normals: Tensor, rounds: int = 3) -> Tensor:
     """Weights [9] of `harmonics` that explain linear brightness [P] on normals [P, 3].
 
-    Least squares, repeated without the points that lie more than 25 % off (marks, hair, shadows); ridge for the parts of
-    the sphere that nobody saw.
+    Least squares, repeated without the points that lie more than 25 % off (marks, hair, shadows); ridge for the parts
+    of the sphere that nobody saw.
     """
     basis = harmonics(normals.double())
     values = brightness.double()

@@ -68,7 +68,9 @@ def random_expression(names: tuple[str, ...], generator: np.random.Generator) ->
     return np.clip([weights[name] for name in names], 0, 1)
 
 
-def _perform(weights: dict[str, float], shapes: dict[str, float], strength: float, generator: np.random.Generator) -> None:
+def _perform(
+    weights: dict[str, float], shapes: dict[str, float], strength: float, generator: np.random.Generator
+) -> None:
     for name, weight in shapes.items():
         _add(weights, name, weight * strength * np.exp(generator.normal(0, 0.2)), generator)
 

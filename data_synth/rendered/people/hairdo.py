@@ -42,7 +42,7 @@ def random_hairdo(
     """brows_in_skin: whether the skin's own texture shows brows. styles: draws the styles' numbers."""
     colour, grey = random_colour(traits, generator)
     style = sample_style(styles, _draw(_cut_chances(traits), generator), grey=grey)
-    style = replace(style, colour=tuple(float(c) for c in colour))
+    style = replace(style, colour=(float(colour[0]), float(colour[1]), float(colour[2])))
     facial = sample_facial(styles, _draw(_beard_chances(traits), generator), brows=not brows_in_skin)
     return Hairdo(style, facial)
 

@@ -20,7 +20,6 @@ from gen3dface.heads import HeadModel
 from gen3dface.photo.colour import srgb_to_linear
 from gen3dface.texture import Observation
 
-
 _PAINTED = 0.014  # metres below the hairline that the skins show hair
 
 

@@ -148,7 +148,7 @@ def _observed(
     smooth = cv2.GaussianBlur(portrait.image, (0, 0), max(0.5 * pixels_a_texel, 0.4))
     image = torch.from_numpy(srgb_to_linear(smooth.astype(np.float32) / 255)).permute(2, 0, 1)
     skin = ((portrait.parts == FACE_SKIN) | (portrait.parts == BODY_SKIN)).astype(np.uint8)
-    reach = 2 * int(round(0.004 * (camera.intrinsics[0, 0, 0] / camera.centers[0].norm()).item())) + 1
+    reach = 2 * round(0.004 * (camera.intrinsics[0, 0, 0] / camera.centers[0].norm()).item()) + 1
     skin = cv2.erode(skin, np.ones((reach, reach), np.uint8))
     trust = torch.from_numpy(cv2.GaussianBlur(skin.astype(np.float32), (0, 0), reach / 3))
     vertices, normals = surface.vertices, surface.normals()

@@ -76,7 +76,9 @@ PORTRAITS = {
     6: Source("openpeople_06", 0.0, 28, _MIT),
     7: Source("openpeople_07", 1.0, 34, _MIT),
 }
-_MAKEHUMAN = re.compile(r"package/public/data/skins/((young|middleage|old)_\w+_(female|male))/textures/(\w+?)_diffuse(\d?)\.png")
+_MAKEHUMAN = re.compile(
+    r"package/public/data/skins/((young|middleage|old)_\w+_(female|male))/textures/(\w+?)_diffuse(\d?)\.png"
+)
 _YEARS = {"young": 25.0, "middleage": 48.0, "old": 75.0}
 
 

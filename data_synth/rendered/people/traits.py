@@ -12,6 +12,7 @@ from gen3dface.estimators.regression import bundled_regressor
 
 Array = NDArray[np.float64]
 
+_REACH = np.array([1.7, 1.4, 1.4, 1.3, 1.0])  # of the population's deviations: sexes and ages lie further apart
 _SPREAD = 0.85  # of the population's identities: its tails look like caricatures
 
 
@@ -55,7 +56,7 @@ def random_identity(traits: Traits, generator: np.random.Generator) -> Array:
     readout = people_data()["readout"].astype(np.float64)
     shared = readout @ covariance @ readout.T
     drawn = mean + _SPREAD * np.linalg.cholesky(covariance) @ generator.normal(size=len(mean))
-    wanted = readout @ mean + np.sqrt(np.diag(shared)) * _standardised(traits)
+    wanted = readout @ mean + np.sqrt(np.diag(shared)) * _REACH * _standardised(traits)
     gain = covariance @ readout.T @ np.linalg.inv(shared)
     return np.asarray(drawn + gain @ (wanted - readout @ drawn))
 

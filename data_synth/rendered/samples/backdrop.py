@@ -16,7 +16,7 @@ def random_backdrop(size: int, generator: np.random.Generator) -> Picture:
         return np.full((size, size, 3), generator.uniform(0.85, 1.0), np.float32)
     if kind < 0.4:
         return _studio(size, generator)
-    out = _gradient(size, generator)
+    out: Picture = _gradient(size, generator)
     for cells in (3, 6, 12, 40):
         strength = generator.uniform(0, 0.14)
         drawn = generator.normal(0, strength, (cells, cells, 3)) * generator.uniform(0.2, 1.0, 3)
@@ -24,7 +24,7 @@ def random_backdrop(size: int, generator: np.random.Generator) -> Picture:
         out += cv2.resize((drawn + grey).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     out = _clutter(out, generator)
     blur = np.exp(generator.uniform(np.log(0.4), np.log(9.0))) * size / 256
-    out = cv2.GaussianBlur(out, (0, 0), blur)
+    out = np.asarray(cv2.GaussianBlur(out, (0, 0), blur), np.float32)
     if generator.random() < 0.25:
         out = _lights(out, generator)
     return np.clip(out, 0, 1).astype(np.float32)

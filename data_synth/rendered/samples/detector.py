@@ -1,7 +1,8 @@
 """What a landmark and expression network would say of a face whose truth is known.
 
-Its errors are no white noise: whole brows and jaws move together, the outline slides, the far side wanders, and the face
-is drawn toward the average one. Sizes follow `estimators.priors.landmark_spread`, which was measured on real networks.
+Its errors are no white noise: whole brows and jaws move together, the outline slides, the far side wanders, and the
+face is drawn toward the average one. Sizes follow `estimators.priors.landmark_spread`, which was measured on real
+networks.
 """
 
 from __future__ import annotations
@@ -46,9 +47,7 @@ def detected_landmarks(
     return np.column_stack([drawn, z]).astype(np.float32)
 
 
-def read_blendshapes(
-    expression: torch.Tensor, model: HeadModel, generator: np.random.Generator
-) -> NDArray[np.float32]:
+def read_blendshapes(expression: torch.Tensor, model: HeadModel, generator: np.random.Generator) -> NDArray[np.float32]:
     """[52] weights in the order of BLENDSHAPE_NAMES, near the true ones [E] of the model."""
     known = dict(zip(model.expression_names, expression.tolist(), strict=True))
     truth = np.array([known.get(name, 0.0) for name in BLENDSHAPE_NAMES])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gen3dface.cameras import Cameras
 from gen3dface.data_synth.rendered.renderer import Views
-from gen3dface.photo.parts import BACKGROUND, BODY_SKIN, FACE_SKIN, HAIR
+from gen3dface.photo.parts import BACKGROUND, FACE_SKIN, HAIR
 from gen3dface.raster import rasterize
 
 Picture = NDArray[np.float32]
@@ -35,9 +35,7 @@ def labelled_parts(
 _ON_SKIN = 0.006  # metres above the skin up to which strands count as its own
 
 
-def as_photo(
-    views: Views, backdrop: Picture, generator: np.random.Generator
-) -> NDArray[np.uint8]:
+def as_photo(views: Views, backdrop: Picture, generator: np.random.Generator) -> NDArray[np.uint8]:
     """sRGB bytes [S, S, 3] of the first view before a backdrop."""
     colour, alpha = views.rgba[0, :3].permute(1, 2, 0).numpy(), views.rgba[0, 3].numpy()[..., None]
     picture = alpha * colour + (1 - alpha) * backdrop
@@ -53,7 +51,7 @@ def spoiled(picture: Picture, generator: np.random.Generator) -> NDArray[np.uint
     if generator.random() < 0.03:
         out = np.repeat(out.mean(-1, keepdims=True), 3, -1)
     if generator.random() < 0.55:
-        out = cv2.GaussianBlur(out, (0, 0), generator.uniform(0.3, 0.9) * scale)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), generator.uniform(0.3, 0.9) * scale))
     if generator.random() < 0.2:
         out = out + 0.7 * (out - cv2.GaussianBlur(out, (0, 0), 1.0 * scale))  # a phone's sharpening
     noise = generator.exponential(0.008)
@@ -64,5 +62,6 @@ def spoiled(picture: Picture, generator: np.random.Generator) -> NDArray[np.uint
     if generator.random() < 0.8:
         quality = int(generator.integers(55, 97))
         _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        pixels = np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+        pixels = np.ascontiguousarray(decoded[..., ::-1])
     return np.asarray(pixels, np.uint8)
