@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import pickle
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -42,7 +42,7 @@ def make_samples(
     """
     load_skins(skins)  # bake once, before the workers ask for it
     make = partial(_packed, views=views, size=size, skins=skins)
-    total = len(seeds) if hasattr(seeds, "__len__") else None
+    total = len(seeds) if isinstance(seeds, Sized) else None
     with tqdm(total=total, desc="rendered people", unit="person", disable=not progress) as bar:
         for packed in map(make, seeds) if workers == 0 else _in_order(make, iter(seeds), workers):
             bar.update()
