@@ -43,6 +43,8 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
             paper and its peers.
         gate_channels: of the copy gate (see `copy_gate`), which needs a network that predicts the clean sample; 0: no
             gate, as in the paper and its peers.
+        copy_residual: the network's output is what it changes of the copied picture, nothing at first, instead of the
+            picture itself: it starts from the copy, and small models learn sooner. Off in the paper and its peers.
     """
 
     _supports_gradient_checkpointing = True
@@ -61,6 +63,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
         concat_scale: float = 1.0,
         condition_channels: int = 0,
         gate_channels: int = 0,
+        copy_residual: bool = False,
     ) -> None:
         super().__init__()
         if input_view not in ("extra_frame", "none"):
@@ -72,6 +75,11 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
             in_channels=latent_channels * (2 if concat_input else 1) + condition_channels,
             out_channels=latent_channels + gate_channels,
         )
+        if copy_residual:
+            if not gate_channels:
+                raise ConfigError("copy_residual is for a model with a copy gate; set gate_channels.")
+            nn.init.zeros_(self.unet.conv_out.weight)
+            nn.init.zeros_(cast(Tensor, self.unet.conv_out.bias))
         self.levels = len(self.unet.config["block_out_channels"])
         if volume_channels and len(volume_channels) != self.levels:
             raise ConfigError(f"The UNet has {self.levels} levels, volume_channels {tuple(volume_channels)}.")
@@ -183,7 +191,10 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
             return clean
         if not self.config["gate_channels"]:
             raise ConfigError("This model has no copy gate; leave copy out.")
-        return blend_copy(clean, copy[0].to(clean.dtype), copy_gate(logits, copy[1].to(clean.dtype)))
+        copied, visibility = (t.to(clean.dtype) for t in copy)
+        if self.config["copy_residual"]:
+            clean = copied + clean
+        return blend_copy(clean, copied, copy_gate(logits, visibility))
 
     def _run(self, module: nn.Module, *inputs: Tensor | None) -> Tensor:
         """Call a module, without keeping its activations when checkpointing is on."""

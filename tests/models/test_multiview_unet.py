@@ -9,6 +9,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
 from gen3dface.errors import ConfigError
+from gen3dface.models.copy_gate import copy_gate
 from gen3dface.models.multiview_unet import MultiViewUNet
 from tests.models.small import SIZE, UNET, VOLUMES, small_unet
 
@@ -163,6 +164,19 @@ def test_copy_gate_copies_what_is_seen() -> None:
     gate = torch.tensor(6.5).sigmoid()
     close(out[..., : SIZE // 2], (gate * copied + (1 - gate) * free)[..., : SIZE // 2])
     assert out[..., SIZE // 2 :].equal(free[..., SIZE // 2 :])
+
+
+def test_a_residual_model_starts_from_the_copy() -> None:
+    given = inputs()
+    model = MultiViewUNet(UNET, volume_channels=VOLUMES, gate_channels=1, copy_residual=True)
+    copied, seen = torch.randn(B, N, 4, SIZE, SIZE), torch.rand(B, N, 1, SIZE, SIZE)
+    close(run(model, **given, copy=(copied, seen)), copied)
+    with torch.no_grad():
+        model.unet.conv_out.bias[:4] = 1.0
+    out = run(model, **given, copy=(copied, seen))
+    close(out, copied + 1 - copy_gate(torch.zeros(()), seen))
+    with pytest.raises(ConfigError, match="gate_channels"):
+        small_unet(copy_residual=True)
 
 
 def test_save_and_load(unet: MultiViewUNet, tmp_path: Path) -> None:
