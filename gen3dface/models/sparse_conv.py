@@ -38,7 +38,9 @@ class Voxels:
 
 def unique_voxels(indices: Tensor, shape: tuple[int, int, int], batch: int) -> tuple[Voxels, Tensor]:
     """The distinct ones among voxels [P, 4], and for each of the P which of them it is."""
-    unique, owner = torch.unique(indices, dim=0, return_inverse=True)
+    # one number a voxel sorts some twenty times faster than rows of four
+    keys, owner = torch.unique(Voxels(indices, shape, batch).keys(indices), return_inverse=True)
+    unique = torch.stack(torch.unravel_index(keys, (batch, *shape)), -1)
     return Voxels(unique, shape, batch), owner
 
 
