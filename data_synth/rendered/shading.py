@@ -15,7 +15,6 @@ from gen3dface.data_synth.rendered.strands import Strands
 
 _SHIFTS = (0.06, -0.13)  # of the highlights toward root and tip, sine of the cuticle's tilt
 _FIRST = 0.06  # strength of the white highlight; the second takes the hair's own colour
-SURFACE_ROWS = 7  # before the lamps: irradiance 3, normal 3, openness
 STRAND_ROWS = 10  # before the lamps: diffuse 3, tangent 3, albedo 3, shift
 
 
