@@ -80,8 +80,8 @@ def _pictures(lit: LitScene, cameras: Cameras, step: int, loops: ModuleType) -> 
     for number, camera in enumerate(cameras):
         seen = _find(lit, camera, loops)
         first = number * seen.depth.numel()
-        skin = torch.where(seen.segment < 0, seen.face, -1)
-        skins.append(gather_samples(skin, seen.along, seen.depth, camera, first))
+        face = torch.where(seen.segment < 0, seen.face, -1)
+        skins.append(gather_samples(face, seen.along, seen.depth, camera, first))
         hairs.append(gather_samples(seen.segment, seen.along, seen.depth, camera, first))
         depths.append(-F.max_pool2d(-seen.depth[None, None], step)[0, 0])
     layers = torch.zeros(5, len(cameras) * cameras.height * cameras.width, device=lit.vertices.device)
