@@ -62,14 +62,24 @@ def compare(fixture: Fixture) -> list[Difference]:
     """Every output of a fixture against ours, the worst first.
 
     Raises:
-        CheckpointError: there is no such module here, or its weights do not fit.
+        CheckpointError: there is no such module here, it holds no outputs, or its tensors do not fit the module.
     """
-    # a set may hold several of a kind, told apart by what follows the kind's name
-    kinds = [kind for kind in CHECKS if f"{fixture.name}_".startswith(f"{kind}_")]
+    # a set may hold several of a kind, told apart by what stands around the kind's name
+    kinds = [kind for kind in CHECKS if f"_{kind}_" in f"_{fixture.name}_"]
     if not kinds:
         raise CheckpointError(f"There is no module for the fixture {fixture.name!r}; known are {', '.join(CHECKS)}.")
-    with torch.no_grad():
-        found = CHECKS[max(kinds, key=len)](fixture)
+    if not fixture.outputs:
+        raise CheckpointError(f"The fixture {fixture.name!r} holds no outputs to compare with.")
+    try:
+        with torch.no_grad():
+            found = CHECKS[max(kinds, key=len)](fixture)
+        return _differences(fixture, found)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"The fixture {fixture.name!r} does not fit its module: {said}.") from error
+
+
+def _differences(fixture: Fixture, found: parity_modules.Outputs) -> list[Difference]:
     differences = []
     for name, expected in fixture.outputs.items():
         ours = found.get(name)
@@ -109,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="every output, not each fixture's worst")
     options = parser.parse_args(arguments)
     reproducible_exponentials()
-    failures = 0
+    failures = checked = 0
     write: Callable[[str], object] = sys.stdout.write
     try:
         files = fixture_files(options.folder)
@@ -120,18 +130,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in files:
         try:
             fixture = load_fixture(path)
-            rows = compare(fixture) if fixture else []
+            if fixture is None:  # weights of another
+                continue
+            rows = compare(fixture)
         except Gen3DFaceError as error:
             write(f"{path.stem:56} failed: {error}\n")
             failures += 1
             continue
+        checked += 1
         for row in rows if options.verbose else rows[:1]:
             name = f"{row.fixture}: {row.output}"
             relative = row.difference / max(row.scale, 1e-30)
             verdict = "" if row.holds else "  MISSED"
             write(f"{name:56} {row.difference:12.2e} {relative:9.1e} {row.tolerance:9.0e}{verdict}\n")
         failures += any(not row.holds for row in rows)
-    write(f"{'all hold' if not failures else f'{failures} missed'}\n")
+    if not checked and not failures:
+        sys.stderr.write(f"{options.folder} holds weights alone, nothing to compare.\n")
+        return 1
+    write(f"{f'all {checked} hold' if not failures else f'{failures} missed'}\n")
     return 1 if failures else 0
 
 

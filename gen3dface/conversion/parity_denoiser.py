@@ -23,6 +23,7 @@ from gen3dface.models.token_projection import ViewTokenProjection
 _LATENT_SCALE = 0.18215
 _GROUPS = 32  # of the peers' UNet; the small ones say so when it is another number
 _UNET = "model.diffusion_model."
+_SCALED = "noise_pred_scale"
 
 
 def peer_unet(settings: dict[str, Any], conventions: str) -> MultiViewUNet:
@@ -158,11 +159,9 @@ def _predict(
         input_latent=torch.cat([x["x_input"], torch.zeros_like(x["x_input"])]),
     ).sample
     conditional, unconditional = both.chunk(2)
-    outputs = {
-        "t_embed": time,
-        "v_embed": view,
-        "noise_pred_scale1": conditional,
-        "noise_pred_scale2": unconditional + 2 * (conditional - unconditional),
-        **by_width("frustum", [level[:1] for level in levels]),
-    }
+    outputs = {"t_embed": time, "v_embed": view, **by_width("frustum", [level[:1] for level in levels])}
+    for name in fixture.outputs:
+        if name.startswith(_SCALED):
+            scale = float(name.removeprefix(_SCALED))
+            outputs[name] = conditional if scale == 1 else unconditional + scale * (conditional - unconditional)
     return outputs, volume

@@ -41,7 +41,8 @@ def time_embedding(fixture: Fixture) -> Outputs:
 def target_view_encoder(fixture: Fixture) -> Outputs:
     args = fixture.arguments["args"]
     channels = fixture.inputs["x"].shape[1]
-    module = NoisyViewEncoder(channels, args["run_dim"], args["time_embed_dim"], args["viewpoint_dim"])
+    widths = (channels, args["run_dim"], args["time_embed_dim"], args["viewpoint_dim"])
+    module = NoisyViewEncoder(*widths, out_channels=args["output_dim"])
     loaded(module, fixture, encoder_keys(module))
     places = {"init_conv": "conv_in"} | {f"out_conv{i}": f"blocks.{i}" for i in range(len(module.blocks))}
     with Recorder(module, places) as seen:

@@ -33,21 +33,28 @@ class NoisyViewEncoder(ModelMixin, ConfigMixin):
     """Noisy latents of the target views to features, one view at a time (SyncDreamer, section 3.3).
 
     Args:
-        in_channels: latent channels. channels: width and output channels, a multiple of 8.
+        in_channels: latent channels. channels: width, a multiple of 8.
         time_dim, view_dim: lengths of the two embeddings. layers: residual blocks.
+        out_channels: of the features; None: as many as `channels`.
     """
 
     @register_to_config
     def __init__(
-        self, in_channels: int = 4, channels: int = 16, time_dim: int = 256, view_dim: int = 4, layers: int = 3
+        self,
+        in_channels: int = 4,
+        channels: int = 16,
+        time_dim: int = 256,
+        view_dim: int = 4,
+        layers: int = 3,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.blocks = nn.ModuleList(ViewResidual(channels, time_dim, view_dim) for _ in range(layers))
-        self.out = nn.Sequential(*norm_act_conv(channels, channels))
+        self.out = nn.Sequential(*norm_act_conv(channels, out_channels or channels))
 
     def forward(self, sample: Tensor, time: Tensor, view: Tensor) -> Tensor:
-        """sample [R, C, h, w], time [R, time_dim], view [R, view_dim] -> [R, channels, h, w]; a row is a view."""
+        """sample [R, C, h, w], time [R, time_dim], view [R, view_dim] -> [R, out_channels, h, w]; a row is a view."""
         x = self.conv_in(sample)
         for block in self.blocks:
             x = block(x, time, view)
