@@ -151,13 +151,13 @@ def convert(
     export: Annotated[Peer | None, typer.Option(help="Write DIR as a checkpoint under this peer's names.")] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="The model's configuration, where the checkpoint's widths are not the usual ones."),
+        typer.Option(help="The model's configuration, where the checkpoint's widths are not the usual ones, or sd15."),
     ] = None,
     image_encoder: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="CLIP ViT-L/14 in transformers' format, for sd15, which has none."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights that sd15 and zero123 do not hold.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights that the checkpoint does not hold.")] = 0,
 ) -> None:
     """Turn a public checkpoint into a folder for Gen3DFacePipeline.from_pretrained, and back.
 

@@ -46,6 +46,12 @@ def check_call(steps: int, guidance: float, eta: float, output_type: str, interv
         logger.warning("guidance_scale 0 ignores the photo and the head; use 1 to sample without guidance.")
 
 
+def check_cache(pipe: Gen3DFacePipeline, interval: tuple[float, float]) -> None:
+    """Raise `ConfigError` when features would be reused between steps with and without the unconditional half."""
+    if pipe.unet.is_cache_enabled and tuple(interval) != (0.0, 1.0):
+        raise ConfigError("Features cannot be cached while guidance_interval leaves steps out: use one or the other.")
+
+
 def check_callback(inputs: Sequence[str], allowed: Sequence[str]) -> None:
     """Raise `ConfigError` unless a callback asks for what it can have."""
     unknown = [name for name in inputs if name not in allowed]

@@ -22,6 +22,7 @@ from gen3dface.heads import HeadModel
 # diffusers finds a component only in a module that is already loaded
 from gen3dface.models import autoencoder, photo_encoder  # noqa: F401
 from gen3dface.models.conditioner import VolumeConditioner
+from gen3dface.models.joint_attention import require_xformers
 from gen3dface.models.multiview_unet import MultiViewUNet
 from gen3dface.models.token_projection import ViewTokenProjection
 from gen3dface.pipelines import checks, codec
@@ -117,6 +118,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
             trained_range=checks.PAPER_RANGE if trained_range is None else trained_range,
         )
         self._interrupt = False
+        self._current_timestep = 0
         checks.check_components(self)
 
     @classmethod
@@ -137,8 +139,18 @@ class Gen3DFacePipeline(DiffusionPipeline):
             "shells": known.shells,
             "num_inference_steps": known.num_inference_steps,
             "guidance_scale": known.guidance_scale,
+            "trained_range": known.trained_range,
         }
         return cls(**(parts | settings))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **settings: Any) -> Gen3DFacePipeline:
+        """`DiffusionPipeline.from_pretrained`; in float32 unless a dtype is asked for.
+
+        Some components would else keep the dtype of their file, and half precision is very slow on a CPU.
+        """
+        pipe: Gen3DFacePipeline = super().from_pretrained(pretrained_model_name_or_path, **settings)
+        return pipe if {"dtype", "torch_dtype"} & settings.keys() else pipe.to(torch.float32)
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **settings: Any) -> None:
         """`DiffusionPipeline.save_pretrained`, and a file by which diffusers finds this class.
@@ -149,6 +161,19 @@ class Gen3DFacePipeline(DiffusionPipeline):
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         (Path(save_directory) / "pipeline.py").write_text(_CUSTOM_PIPELINE, encoding="utf-8")
         super().save_pretrained(save_directory, *args, **settings)
+
+    def set_use_memory_efficient_attention_xformers(
+        self, valid: bool, attention_op: Callable[..., Any] | None = None
+    ) -> None:
+        """Called by `enable_xformers_memory_efficient_attention`. Raises `MissingExtraError` without xformers."""
+        if valid:
+            require_xformers()
+        super().set_use_memory_efficient_attention_xformers(valid, attention_op)
+
+    @property
+    def current_timestep(self) -> int:
+        """The step that is being denoised, for diffusers' caches of features; 0 outside of a call."""
+        return self._current_timestep
 
     @property
     def interrupt(self) -> bool:
@@ -201,6 +226,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
         checks.check_call(steps, scale, eta, output_type, guidance_interval)
         checks.check_callback(callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         checks.check_components(self)
+        checks.check_cache(self, guidance_interval)
         size, side = self.config["image_size"], self.config["crop_side"]
         views = checks.check_cameras(cameras, size, self.config["trained_range"], checks.fixed_views(self))
         subjects = load_subjects(image, head, head_model, size, side)
@@ -266,11 +292,13 @@ class Gen3DFacePipeline(DiffusionPipeline):
     ) -> Tensor:
         """[B, N, C, h, w] from noise to clean; `guidance` holds the scale of each step."""
         guided = scene.guided()
+        self.unet._reset_stateful_cache()
         last = len(guidance) - 1
         with self.progress_bar(total=len(guidance)) as bar:
             for i, t in enumerate(self.scheduler.timesteps):
                 if self.interrupt:
                     continue
+                self._current_timestep = int(t)
                 prediction = predict(self, latents, t, scene, guided, guidance[i])
                 extra = step_arguments(self.scheduler, eta, generator, latents, final=i == last)
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
@@ -279,4 +307,5 @@ class Gen3DFacePipeline(DiffusionPipeline):
                     changed = callback(self, i, t, {name: tensors[name] for name in callback_inputs}) or {}
                     latents = changed.get("latents", latents)
                 bar.update()
+        self._current_timestep = 0
         return latents

@@ -19,7 +19,7 @@ from torch import Tensor
 from gen3dface import __version__
 from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.conversion.ldm_keys import CONV_IN, import_ldm, ldm_ignores
-from gen3dface.conversion.peer_keys import IGNORED, export_peer, import_peer
+from gen3dface.conversion.peer_keys import IGNORED, export_peer, import_peer, import_start, left_behind
 from gen3dface.conversion.read import file_sha256, read_state_dict
 from gen3dface.conversion.saved import saved_models
 from gen3dface.errors import CheckpointError, OutputError
@@ -40,7 +40,8 @@ _ZERO123 = {
     "settings": {"view_convention": "sync"},
     "token_projection": {"token_dim": 768, "view_dim": 4},
 }
-_POSTERIOR = {Source.syncdreamer: "sample", Source.morphable_diffusion: "sample"}  # as their own code encodes the photo
+_PEERS = (Source.syncdreamer, Source.morphable_diffusion)
+_POSTERIOR = dict.fromkeys(_PEERS, "sample")  # as their own code encodes the photo
 
 Config = str | Path | Mapping[str, Any]
 States = Mapping[str, Mapping[str, Tensor]]
@@ -56,12 +57,14 @@ def convert_checkpoint(
 ) -> Path:
     """Write the pipeline that a checkpoint holds to a new folder, with `source.json` beside it.
 
-    Stable Diffusion 1.5 and zero123 hold a part of the model: the rest is drawn from `seed`, and `source.json` lists
-    it under `initialised`. The full size takes 6 GB of memory while it is drawn, and as much while it is written.
+    Stable Diffusion 1.5 and zero123 hold a part of the model, and so does SyncDreamer where `config` asks for a
+    mesh-aware one: the rest is drawn from `seed`, and `source.json` lists it under `initialised`. The full size takes
+    6 GB of memory while it is drawn, and as much while it is written.
 
     Args:
         checkpoint: .safetensors, or what torch.save wrote; nothing in it is run.
-        config: of the model (see `build_models`), for a checkpoint of other widths than the published one.
+        config: of the model (see `build_models`), for a checkpoint of other widths than the published one, or for
+            another model to start from it: `sd15` is the paper's.
         image_encoder: a folder with CLIP ViT-L/14 in transformers' format, for `sd15`, which has no image encoder.
         seed: of the weights that the checkpoint does not hold.
 
@@ -78,11 +81,11 @@ def convert_checkpoint(
     with staged_folder(out) as folder:
         state = read_state_dict(checkpoint)
         described = load_config(_described(source, state) if config is None else config)
-        if source in _POSTERIOR:
+        if source in _PEERS and not _starts(source, described):
             models = _whole(state, described)
         else:
             models, initialised = _partial(source, state, described, image_encoder, seed)
-        record = _record(source, checkpoint, state, initialised, seed)
+        record = _record(source, checkpoint, _passed_over(source, state, described), initialised, seed)
         pipe = Gen3DFacePipeline.from_models(models, posterior=_POSTERIOR.get(source, "mode"))
         try:
             pipe.save_pretrained(folder)
@@ -126,6 +129,12 @@ def _described(source: Source, state: Mapping[str, Tensor]) -> Config:
     return source.value
 
 
+def _starts(source: Source, config: Mapping[str, Any]) -> bool:
+    """Whether SyncDreamer's weights are but the start of a mesh-aware model."""
+    volume = config.get("conditioner", {}).get("volume_config", {})
+    return source is Source.syncdreamer and volume.get("mesh_channels", True) is not None
+
+
 def _whole(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Models:
     """Models of a checkpoint that holds all of them; its tensors are taken as they are, in their dtype."""
     with torch.device("meta"):
@@ -139,7 +148,9 @@ def _partial(
 ) -> tuple[Models, list[str]]:
     """Models with what the checkpoint holds, and the names of what it does not."""
     with torch.device("meta"):
-        found = import_ldm(state, build_models(config), source)  # before the slow part: does it fit?
+        empty = build_models(config)
+        # before the slow part: does it fit?
+        found = import_start(state, empty) if source is Source.syncdreamer else import_ldm(state, empty, source)
     if encoder is not None:
         found["image_encoder"] = _clip_state(Path(encoder))
     with torch.random.fork_rng(devices=[]):
@@ -154,9 +165,16 @@ def _not_held(models: Models, found: States) -> list[str]:
     """Components that the checkpoint does not hold, and modules that it leaves out of those that it does."""
     missing = [name for name in models.modules() if name not in found]
     for name, tensors in found.items():
-        modules = {key.split(".")[0] for key in models.modules()[name].state_dict() if key not in tensors}
-        missing += [f"{name}.{module}" for module in modules]
+        held = {prefix for key in tensors for prefix in _prefixes(key)}
+        lacking = (key for key in models.modules()[name].state_dict() if key not in tensors)
+        missing += {f"{name}.{next(p for p in _prefixes(key) if p not in held)}" for key in lacking}
     return sorted(missing)
+
+
+def _prefixes(key: str) -> list[str]:
+    """a.b.c -> a, a.b, a.b.c."""
+    parts = key.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def _fill(models: Models, states: States) -> None:
@@ -178,12 +196,15 @@ def _clip_state(folder: Path) -> dict[str, Tensor]:
     return encoder.state_dict()
 
 
-def _record(
-    source: Source, checkpoint: Path, state: Mapping[str, Tensor], initialised: list[str], seed: int
-) -> dict[str, Any]:
+def _passed_over(source: Source, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> list[str]:
+    """Names of the checkpoint that hold nothing for the model."""
+    if _starts(source, config):
+        return sorted(filter(left_behind, state))
+    return sorted(name for name in state if (name in IGNORED if source in _PEERS else ldm_ignores(name, source)))
+
+
+def _record(source: Source, checkpoint: Path, passed: list[str], initialised: list[str], seed: int) -> dict[str, Any]:
     """What `source.json` says."""
-    whole = source in _POSTERIOR
-    passed = sorted(name for name in state if (name in IGNORED if whole else ldm_ignores(name, source)))
     return {
         "source": source.value,
         "file": checkpoint.name,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gen3dface.conversion.clip_keys import clip_keys
-from gen3dface.conversion.key_map import Entry, import_state
+from gen3dface.conversion.key_map import Entry
 from gen3dface.conversion.kinds import Source
-from gen3dface.conversion.peer_keys import token_keys
+from gen3dface.conversion.peer_keys import import_parts, token_keys
 from gen3dface.conversion.unet_keys import unet_keys
 from gen3dface.conversion.vae_keys import vae_keys
 from gen3dface.errors import CheckpointError
@@ -84,22 +84,7 @@ def import_ldm(state: Mapping[str, Tensor], models: Models, source: Source) -> d
     keys = ldm_keys(models, source)
     if source is Source.sd15:
         state = {**state, **_grown(state, models)}
-    whole = [
-        Entry(e.theirs, tuple(f"{part}/{mine}" for mine in e.ours), e.form) for part, es in keys.items() for e in es
-    ]
-    modules = models.modules()
-    expected = {
-        f"{part}/{name}": tensor
-        for part in keys
-        for name, tensor in modules[part].state_dict().items()
-        if part != "unet" or name.startswith("unet.")
-    }
-    found = import_state(state, whole, expected, lambda name: ldm_ignores(name, source))
-    out: dict[str, dict[str, Tensor]] = {part: {} for part in keys}
-    for name, tensor in found.items():
-        part, _, key = name.partition("/")
-        out[part][key] = tensor
-    return out
+    return import_parts(state, keys, models, lambda name: ldm_ignores(name, source), whole=False)
 
 
 def _grown(state: Mapping[str, Tensor], models: Models) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from diffusers import AutoencoderKL
 from torch import Tensor
@@ -37,6 +37,10 @@ _TEXT = (
 )
 # Tables that the scheduler and the cameras replace, and left-overs of CLIP's text side; nothing else is passed over.
 IGNORED = frozenset({*_SCHEDULE, *_CAMERAS, *(f"clip_image_encoder.model.{name}" for name in _TEXT)})
+
+# of SyncDreamer, in a model whose volume is another: what is dropped, and what of that is kept nevertheless
+_LEFT = ("spatial_volume.", "cc_projection.")
+_KEPT = ("time_embed.", "spatial_volume.target_encoder.")
 
 
 def token_keys(module: ViewTokenProjection, ours: str = "") -> list[Entry]:
@@ -74,16 +78,50 @@ def import_peer(state: Mapping[str, Tensor], models: Models) -> dict[str, dict[s
     Raises:
         CheckpointError: names are missing, unexpected or misshapen.
     """
+    return import_parts(state, peer_keys(models), models, IGNORED.__contains__)
+
+
+def import_start(state: Mapping[str, Tensor], models: Models) -> dict[str, dict[str, Tensor]]:
+    """What Morphable Diffusion, and the paper after it, keep of SyncDreamer's checkpoint to start from.
+
+    Of the volumes only the encoder of the noisy views; without `token_projection`, the image tokens know no view.
+
+    Raises:
+        CheckpointError: names are missing, unexpected or misshapen.
+    """
     keys = peer_keys(models)
-    whole = [
-        Entry(e.theirs, tuple(f"{name}/{mine}" for mine in e.ours), e.form) for name, es in keys.items() for e in es
+    keys["conditioner"] = [e for e in keys["conditioner"] if e.theirs.startswith(_KEPT)]
+    return import_parts(state, keys, models, left_behind, whole=False)
+
+
+def left_behind(name: str) -> bool:
+    """Whether a name of SyncDreamer's checkpoint holds nothing for a mesh-aware model."""
+    return name in IGNORED or (name.startswith(_LEFT) and not name.startswith(_KEPT))
+
+
+def import_parts(
+    state: Mapping[str, Tensor],
+    keys: Mapping[str, Sequence[Entry]],
+    models: Models,
+    ignored: Callable[[str], bool],
+    whole: bool = True,
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors that entries of components name, as state dicts of the components.
+
+    Args:
+        whole: every tensor of every component must be named; False: what is not named is left out.
+    """
+    joined = [
+        Entry(e.theirs, tuple(f"{part}/{mine}" for mine in e.ours), e.form) for part, es in keys.items() for e in es
     ]
-    expected = {f"{name}/{key}": t for name, m in models.modules().items() for key, t in m.state_dict().items()}
-    found = import_state(state, whole, expected, IGNORED.__contains__)
-    out: dict[str, dict[str, Tensor]] = {name: {} for name in keys}
-    for name, tensor in found.items():
-        component, _, key = name.partition("/")
-        out[component][key] = tensor
+    named = {name for entry in joined for name in entry.ours}
+    expected = {f"{part}/{key}": t for part, m in models.modules().items() for key, t in m.state_dict().items()}
+    if not whole:
+        expected = {name: tensor for name, tensor in expected.items() if name in named}
+    out: dict[str, dict[str, Tensor]] = {part: {} for part in keys}
+    for name, tensor in import_state(state, joined, expected, ignored).items():
+        part, _, key = name.partition("/")
+        out[part][key] = tensor
     return out
 
 

@@ -32,6 +32,11 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         """Channels of a latent; those of one colour lie together."""
         return self.config["channels"] * self.config["factor"] ** 2
 
+    def enable_slicing(self) -> None:
+        """Nothing to save: moving pixels takes no memory. It is here because diffusers' autoencoders have it."""
+
+    disable_slicing = enable_tiling = disable_tiling = enable_slicing
+
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
         """Images [R, channels, H, W] in -1..1 -> latents [R, channels factor^2, H / factor, W / factor]."""
         latents = F.pixel_unshuffle(x, self.config["factor"])

@@ -41,6 +41,7 @@ class ModelSettings:
     shells: tuple[float, ...] = (0.0,)  # metres, of the photo's projection
     num_inference_steps: int = 50  # of a call that does not say (SyncDreamer's)
     guidance_scale: float = 2.0  # of a call that does not say (SyncDreamer's)
+    trained_range: dict[str, list[float]] | None = None  # of the cameras, see `Gen3DFacePipeline`; None: the paper's
 
     def __post_init__(self) -> None:
         if self.image_size % self.latent_size:

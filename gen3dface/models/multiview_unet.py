@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention_processor import Attention
+from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel, UNet2DConditionOutput
 from torch import Tensor, nn
 
-from gen3dface.errors import ConfigError
+from gen3dface.errors import ConfigError, MissingExtraError
 from gen3dface.models.copy_gate import blend_copy, copy_gate
 from gen3dface.models.depth_attention import DepthTransformer
 from gen3dface.models.frames import Frames
-from gen3dface.models.joint_attention import JointAttnProcessor
+from gen3dface.models.joint_attention import JointAttnProcessor, require_xformers
 
 InputView = Literal["extra_frame", "none"]
 
 
-class MultiViewUNet(ModelMixin, ConfigMixin):
+class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
     """Denoises N views of each head together (Gen3D-Face; SyncDreamer and Morphable Diffusion by configuration).
 
     Args:
@@ -121,6 +122,26 @@ class MultiViewUNet(ModelMixin, ConfigMixin):
         out = self._walk(x, embedding, tokens, frames, None if volumes is None else tuple(volumes))
         out = self._gated(frames.targets(out), copy)
         return UNet2DConditionOutput(sample=out) if return_dict else (out,)
+
+    def set_attention_backend(self, backend: str) -> None:
+        """Attend by one of diffusers' backends (`native`, `flash`, `xformers`, ...).
+
+        Raises:
+            MissingExtraError: it needs a package that is not installed.
+        """
+        try:
+            super().set_attention_backend(backend)
+        except (ImportError, RuntimeError) as error:
+            hint = " It is in gen3dface[cuda]." if "xformers" in backend else ""
+            raise MissingExtraError(f"{error}{hint}") from error
+
+    def set_use_memory_efficient_attention_xformers(
+        self, valid: bool, attention_op: Callable[..., Any] | None = None
+    ) -> None:
+        """Called by `enable_xformers_memory_efficient_attention`. Raises `MissingExtraError` without xformers."""
+        if valid:
+            require_xformers()
+        super().set_use_memory_efficient_attention_xformers(valid, attention_op)
 
     def _inputs(self, frames: Frames, sample: Tensor, input_latent: Tensor | None, conditions: Tensor | None) -> Tensor:
         """What the UNet sees of every frame: [B F, channels, h, w]."""

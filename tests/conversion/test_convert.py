@@ -21,9 +21,8 @@ from gen3dface.conversion.read import file_sha256
 from gen3dface.errors import CheckpointError, Gen3DFaceError, OutputError
 from gen3dface.models.build import Models, build_models
 from gen3dface.pipelines import Gen3DFacePipeline
-from tests.conversion.test_peer_keys import TINY
+from tests.conversion.test_peer_keys import TINY, ZERO123
 
-ZERO123 = {"settings": {"view_convention": "sync"}, "token_projection": {"token_dim": 768, "view_dim": 4}}
 TABLES = {"betas": torch.zeros(4), "alphas_cumprod": torch.ones(4)}
 
 
@@ -81,12 +80,17 @@ def test_there_and_back_is_bit_equal(kind: Peer, suffix: str, tmp_path: Path) ->
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["back.safetensors", "model", path.name])
 
 
-def test_half_precision_stays_half(tmp_path: Path) -> None:
+def test_half_precision_stays_half_and_is_not_computed_with_unasked(tmp_path: Path) -> None:
     state = {k: t.half() if t.is_floating_point() else t for k, t in peer_checkpoint("syncdreamer").items()}
     save_file(state, tmp_path / "in.safetensors")
     folder = convert_checkpoint(Source.syncdreamer, tmp_path / "in.safetensors", tmp_path / "out", tiny("syncdreamer"))
     back = export_checkpoint(Peer.syncdreamer, folder, tmp_path / "back.safetensors")
     assert_equal(load_file(back), {k: v for k, v in state.items() if k not in TABLES})
+    for asked, wanted in (({}, torch.float32), ({"torch_dtype": torch.float16}, torch.float16)):
+        pipe = Gen3DFacePipeline.from_pretrained(folder, **asked)
+        found = {t.dtype for m in pipe.components.values() if isinstance(m, torch.nn.Module) for t in m.parameters()}
+        assert found == {wanted}
+    assert pipe.config["trained_range"] == {"elevation": [30.0, 30.0], "distance": [0.6, 0.6]}
 
 
 @pytest.mark.parametrize("source", [Source.sd15, Source.zero123])
@@ -114,6 +118,33 @@ def test_a_part_of_the_model_leaves_the_rest_to_the_seed(source: Source, tmp_pat
         assert_equal(load_file(files[0]), load_file(files[1]))
     last = pipe.unet.mid_depth.state_dict()
     assert any(not t.any() for t in last.values()), "a fresh depth transformer adds nothing at first"
+
+
+def test_syncdreamer_starts_the_papers_model(tmp_path: Path) -> None:
+    """As Morphable Diffusion began: of the volumes only the view encoder is kept, and no token knows its view."""
+    state, config = peer_checkpoint("syncdreamer"), {**tiny("sd15"), "token_projection": None}
+    save_file(state, tmp_path / "in.safetensors")
+    folder = convert_checkpoint(Source.syncdreamer, tmp_path / "in.safetensors", tmp_path / "out", config, seed=2)
+    record = json.loads((folder / "source.json").read_text())
+    dropped = ("spatial_volume.spatial_volume_feats.", "spatial_volume.frustum_volume_feats.", "cc_projection.")
+    assert record["initialised"] == ["conditioner.frustum", "conditioner.volume.mesh"]
+    assert record["ignored"] == sorted(k for k in state if k in TABLES or k.startswith(dropped))
+    models = on_meta(config)
+    assert models.unet.config["input_view"] == "extra_frame" and models.unet.config["joint_attention_levels"] is None
+    pipe = Gen3DFacePipeline.from_pretrained(folder)
+    kept = export_peer({n: m.state_dict() for n, m in pipe.components.items() if n in models.modules()}, models)
+    same = [k for k in state if k not in record["ignored"]]
+    assert len(same) > 900 and all(kept[k].equal(state[k]) for k in same)
+
+
+def test_morphable_diffusion_starts_the_papers_model_with_all_it_has(tmp_path: Path) -> None:
+    state = peer_checkpoint("morphable-diffusion")
+    save_file(state, tmp_path / "in.safetensors")
+    source = Source.morphable_diffusion
+    folder = convert_checkpoint(source, tmp_path / "in.safetensors", tmp_path / "out", tiny("sd15"))
+    assert json.loads((folder / "source.json").read_text())["initialised"] == []
+    back = export_checkpoint(Peer.morphable_diffusion, folder, tmp_path / "back.safetensors")
+    assert_equal(load_file(back), {k: v for k, v in state.items() if k not in TABLES})
 
 
 def on_meta(config: dict[str, Any]) -> Models:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler
+from diffusers.utils import hub_utils
+from huggingface_hub import ModelCard
 
 from gen3dface.pipelines import Gen3DFacePipeline
 from tests.pipelines.tiny_models import PAPER, SMALL, inputs, tiny_pipeline
@@ -52,6 +58,24 @@ def test_variant_dtype_and_shards(pipe: Gen3DFacePipeline, tmp_path: Path) -> No
     assert torch.equal(again.unet.unet.conv_in.weight, pipe.unet.unet.conv_in.weight.bfloat16())
 
 
+def test_pushing_to_the_hub_sends_a_whole_pipeline(
+    pipe: Gen3DFacePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the sending: what would be uploaded is a folder that loads, with its model card and a variant."""
+    sent = tmp_path / "sent"
+
+    def upload(self: Gen3DFacePipeline, folder: str, repo_id: str, **_: Any) -> str:
+        shutil.copytree(folder, sent)
+        return repo_id
+
+    monkeypatch.setattr(hub_utils, "create_repo", lambda name, **_: SimpleNamespace(repo_id=f"someone/{name}"))
+    monkeypatch.setattr(hub_utils, "load_or_create_model_card", lambda *_, **__: ModelCard("---\n---\n"))
+    monkeypatch.setattr(Gen3DFacePipeline, "_upload_folder", upload)
+    assert pipe.push_to_hub("model", variant="ema") == "someone/model"
+    assert (sent / "README.md").is_file() and (sent / "pipeline.py").is_file()
+    _check_same(_quiet(Gen3DFacePipeline.from_pretrained(sent, variant="ema")), pipe)
+
+
 def test_a_component_can_be_given_at_loading(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path)
     scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
@@ -74,6 +98,20 @@ def test_diffusers_loads_it_by_its_own_door(pipe: Gen3DFacePipeline, tmp_path: P
     again = _quiet(DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True))
     assert type(again) is Gen3DFacePipeline
     _check_same(again, pipe)
+
+
+def test_diffusers_door_is_open_in_a_fresh_process(pipe: Gen3DFacePipeline, tmp_path: Path) -> None:
+    """As the README says it, in a process that has imported nothing of this package."""
+    pipe.save_pretrained(tmp_path / "my_model")
+    code = (
+        "from diffusers import DiffusionPipeline as D; import sys; assert 'gen3dface' not in sys.modules; "
+        "p = D.from_pretrained('my_model', custom_pipeline='my_model', trust_remote_code=True); "
+        "print(type(p).__name__, type(p.unet).__name__)"
+    )
+    environment = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert found.stdout.split()[-2:] == ["Gen3DFacePipeline", "MultiViewUNet"]
 
 
 def test_a_fresh_process_finds_every_component(tmp_path: Path) -> None:
