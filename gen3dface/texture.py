@@ -10,6 +10,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
@@ -49,10 +50,10 @@ def observe(
     inside = ((xy >= 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
     nearest, edge = sample_image(torch.stack([depth, outline]), scaled).T
     weight = facing[turned].clamp(max=1) * (z < nearest + _DEPTH_TOLERANCE) * inside * (1 - edge)
-    colour, trust = sample_image(torch.cat([image, alpha[None]]), xy).split([len(image), 1], 1)
+    weight = weight * sample_image(alpha[None], xy)[:, 0]
     return Observation(
-        points.new_zeros(len(points), len(image)).index_copy_(0, turned, colour),
-        points.new_zeros(len(points)).index_copy_(0, turned, weight * trust[:, 0]),
+        points.new_zeros(len(points), len(image)).index_copy_(0, turned, sample_image(image, xy)),
+        points.new_zeros(len(points)).index_copy_(0, turned, weight),
     )
 
 
@@ -70,11 +71,19 @@ def _depth_and_outline(surface: Surface, camera: Cameras) -> tuple[Tensor, Tenso
 def edge_laplacian(faces: Tensor, count: int) -> scipy.sparse.csr_matrix:
     """Graph Laplacian [count, count] of a mesh's edges."""
     f = faces.cpu().numpy()
-    pairs = np.unique(np.sort(np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]), 1), axis=0)
-    ones = np.ones(len(pairs))
-    half = scipy.sparse.coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    adjacency = (half + half.T).tocsr()
-    return scipy.sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
+    here, there = f.ravel(), np.roll(f, -1, axis=1).ravel()
+    half = scipy.sparse.csr_matrix((np.ones(f.size), (here, there)), shape=(count, count))
+    adjacency = (half + half.T).sign().tocsr()
+    return (scipy.sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsr()
+
+
+def solve_symmetric(matrix: scipy.sparse.spmatrix, right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x of A x = b for a sparse symmetric positive definite A [V, V] and b [V] or [V, C]."""
+    # SuperLU's ways with symmetric matrices: half the time of its defaults on a bilaplacian
+    factors = scipy.sparse.linalg.splu(
+        matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
+    return factors.solve(right)
 
 
 def diffuse(
@@ -87,9 +96,8 @@ def diffuse(
         default: [C] or [V, C], drawn to where nothing is known nearby, about 1 / sqrt(pull) edges away.
     """
     sure = confidence.double().numpy() ** 2 * 10
-    matrix = (laplacian + scipy.sparse.diags(sure + pull)).tocsc()
     right = sure[:, None] * values.double().numpy() + pull * default.double().numpy()
-    return torch.from_numpy(scipy.sparse.linalg.splu(matrix).solve(right)).to(values)
+    return torch.from_numpy(solve_symmetric(laplacian + scipy.sparse.diags(sure + pull), right)).to(values)
 
 
 def texels_to_vertices(values: Tensor, weight: Tensor, texels: Fragments, surface: Surface) -> tuple[Tensor, Tensor]:

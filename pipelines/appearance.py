@@ -56,8 +56,7 @@ def photo_texture(
     texels = rasterize_uv(surface.uvs, surface.uv_faces, size)
     image = torch.from_numpy(portrait.image.copy()).permute(2, 0, 1).float() / 255
     alpha = trusted_matte(portrait)
-    seen = _observe_texels(image, alpha, camera, surface, texels, None)
-    mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
+    seen, mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
     eyes = _padded(model.regions["left_eye"] | model.regions["right_eye"], surface)
     seen = _without_lids(seen, camera, surface, texels, eyes)
     mirrored = _outside(mirrored, surface, texels, _padded(inner_parts(model), surface))
@@ -139,15 +138,15 @@ def _hair_beside_neck(hair: Tensor, camera: Cameras, surface: Surface, model: He
 
 
 def _observe_texels(
-    image: Tensor, alpha: Tensor, camera: Cameras, surface: Surface, texels: Fragments, mirror: Tensor | None
-) -> Observation:
-    """What the photo shows of each filled texel [P], or of the texel's mirror image."""
-    vertices, normals = surface.vertices, surface.normals()
-    if mirror is not None:
-        vertices, normals = vertices[mirror], normals[mirror]
-    points = texels.gather(vertices, surface.faces)
-    directions = torch.nn.functional.normalize(texels.gather(normals, surface.faces), dim=-1)
-    return observe(image, alpha, camera, surface, points, directions)
+    image: Tensor, alpha: Tensor, camera: Cameras, surface: Surface, texels: Fragments, mirror: Tensor
+) -> tuple[Observation, Observation]:
+    """What the photo shows of each filled texel [P], and of the texel's mirror image."""
+    both = torch.cat([surface.vertices, surface.normals()], 1)
+    looks = torch.cat([texels.gather(values, surface.faces) for values in (both, both[mirror])])
+    directions = torch.nn.functional.normalize(looks[:, 3:], dim=-1)
+    found = observe(image, alpha, camera, surface, looks[:, :3], directions)
+    colours, weights = found.colour.chunk(2), found.weight.chunk(2)
+    return Observation(colours[0], weights[0]), Observation(colours[1], weights[1])
 
 
 def _without_lids(seen: Observation, camera: Cameras, surface: Surface, texels: Fragments, eyes: Tensor) -> Observation:

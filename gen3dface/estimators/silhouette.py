@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +21,7 @@ from gen3dface.photo import Portrait
 from gen3dface.photo.parts import BODY_SKIN, FACE_SKIN, HAIR
 from gen3dface.raster import rasterize
 from gen3dface.render import sample_image, vertex_normals
-from gen3dface.texture import edge_laplacian
+from gen3dface.texture import edge_laplacian, solve_symmetric
 
 _ROUNDS = 3
 _STEP = 0.001  # metres between samples along an outward ray
@@ -104,7 +103,7 @@ def _smoothed_away(vertices: Tensor, hidden: Tensor, laplacian: scipy.sparse.csr
         return vertices
     hold = torch.where(hidden, 0.0, 1e4).double().numpy()
     matrix = laplacian.T @ laplacian + scipy.sparse.diags(hold + 1e-9)
-    solved = scipy.sparse.linalg.spsolve(matrix.tocsc(), hold[:, None] * vertices.double().numpy())
+    solved = solve_symmetric(matrix, hold[:, None] * vertices.double().numpy())
     return torch.where(hidden[:, None], torch.from_numpy(solved).float(), vertices)
 
 
@@ -122,7 +121,7 @@ def _outward(vertices: Tensor, faces: Tensor, loose: Tensor, laplacian: scipy.sp
     trusted = (~loose).double().numpy() + 1e-6
     normals = trusted[:, None] * vertex_normals(vertices, faces).double().numpy()
     smooth = scipy.sparse.diags(trusted) + 30 * laplacian
-    return F.normalize(torch.from_numpy(scipy.sparse.linalg.spsolve(smooth.tocsc(), normals)).float(), dim=-1)
+    return F.normalize(torch.from_numpy(solve_symmetric(smooth, normals)).float(), dim=-1)
 
 
 def _outline_distance(
@@ -170,5 +169,5 @@ def _smoothest(
     w = weight.double().numpy()
     hold = (1 - movable.double().numpy()) * 100 + 1e-4
     matrix = scipy.sparse.diags(w + hold) + stiffness * (laplacian.T @ laplacian)
-    solved = scipy.sparse.linalg.spsolve(matrix.tocsc(), w * goal.double().numpy())
+    solved = solve_symmetric(matrix, w * goal.double().numpy())
     return torch.from_numpy(np.clip(solved, -_INWARD, _OUTWARD)).float()
