@@ -50,7 +50,7 @@ def light_strands(strands: Strands, light: Light, grid: ShadowGrid) -> Tensor:
     normals = unit(out - tangents * ((out * tangents).sum(0) * 0.9))
     shine = strands.shine[:, None]
     sky = light.irradiance(normals) * openness
-    diffuse = sky * (albedo + shine * (0.012 + 0.1 * albedo))
+    diffuse = sky * (albedo + shine * (0.02 + 0.1 * albedo))
     ways, colours = light.toward(points)
     facing = []
     for k in range(len(ways)):

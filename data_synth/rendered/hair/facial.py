@@ -14,8 +14,9 @@ from gen3dface.data_synth.rendered.hair.vectors import unit
 from gen3dface.errors import ConfigError
 
 BEARD_SHARES = {"none": 0.4, "stubble": 0.22, "moustache": 0.06, "goatee": 0.09, "full": 0.18, "long": 0.05}
-_STRANDS = {"none": 0, "stubble": 3500, "moustache": 1600, "goatee": 2800, "full": 6000, "long": 6500}
+_STRANDS = {"none": 0, "stubble": 3500, "moustache": 2600, "goatee": 3600, "full": 7000, "long": 7500}
 _POINTS = 7
+_TRIMMED = 0.0065  # m: longest hair over the mouth
 _BROW_X = (0.009, 0.018, 0.03, 0.040, 0.048, 0.054)  # m, from the nose outward on the mean head
 _BROW_Y = (0.0155, 0.019, 0.0225, 0.0235, 0.020, 0.015)
 _BROW_HALF = (0.0035, 0.0042, 0.0036, 0.0028, 0.002, 0.001)  # half its thickness
@@ -89,9 +90,10 @@ def grow_beard(style: FacialStyle, roots: Roots, density: Tensor, field: HeadFie
     x, y, _ = rest.unbind(-1)
     low = 0.3 + 0.7 * ((-0.03 - y) / 0.05).clamp(0, 1)  # longest at the chin
     length = style.length * torch.exp(0.2 * torch.randn(count, generator=g)).to(rest) * (0.4 + 0.6 * density) * low
+    over_lip = ((y + 0.066) / 0.006).clamp(0, 1) * (x.abs() < 0.035)  # a moustache: trimmed, swept to the sides
+    length = torch.where(over_lip > 0, length.clamp(max=_TRIMMED), length)
     step = (length / (_POINTS - 1))[:, None]
     down = rest.new_tensor([0.0, -1.0, 0.12])
-    over_lip = ((y + 0.066) / 0.006).clamp(0, 1) * (x.abs() < 0.035)  # a moustache is swept to the sides
     aside = torch.stack([0.7 * torch.tanh(x / 0.006) * over_lip, 0 * x, 0 * x], -1)
     way = unit(roots.normals * 0.6 + down + aside + 0.3 * smooth_noise(rest, 60, g))
     long = min(style.length / 0.03, 1)
