@@ -3,8 +3,9 @@
     python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...]
 
 Columns: median landmark reprojection over the inter-ocular distance; SFace cosine between the photo and the frontal
-view (azimuth 0; same person from 0.363); seconds from photo to GLB (without turntable and page) and peak memory, each
-photo in a process of its own.
+view (azimuth 0; same person from 0.363); seconds from photo to GLB (without turntable and page); CPU seconds of the
+whole command, all cores together, which other work on the machine changes less; peak memory. Each photo has a process
+of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -37,6 +39,7 @@ class Row:
     landmarks: float = float("nan")
     identity: float = float("nan")
     seconds: float = float("nan")
+    cpu: float = float("nan")
     mebibytes: float = float("nan")
     error: str = ""
 
@@ -59,7 +62,9 @@ def measure(name: str, out: Path, embed: IdentityEmbedder) -> Row:
     """One photo through the command, then scored."""
     photo = example_photo(name)
     command = [sys.executable, "-m", "gen3dface", "head", str(photo), "--out", str(out), "--resume"]
+    before = _children_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
+    cpu = _children_seconds() - before
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         return Row(name, error=next((line for line in lines if line.startswith("failed")), lines[-1]))
@@ -70,8 +75,14 @@ def measure(name: str, out: Path, embed: IdentityEmbedder) -> Row:
         landmarks=facts["head"]["landmark_error"],
         identity=cosine(embed(pixels(photo)), embed(pixels(folder / "views" / "000.png"))),
         seconds=sum(v for k, v in facts["seconds"].items() if k not in AFTER_GLB),
+        cpu=cpu,
         mebibytes=facts["peak_memory_mib"]["process"],
     )
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -81,20 +92,20 @@ def pixels(path: Path) -> np.ndarray:
 
 def table(rows: list[Row]) -> str:
     """A Markdown table with its means and worst values."""
-    lines = ["| photo | landmarks, % of inter-ocular | identity | seconds | MiB |", "|---|---|---|---|---|"]
-    lines += [f"| {r.photo} | failed: {r.error} | | | |" if r.error else _line(r) for r in rows]
+    lines = ["| photo | landmarks, % of inter-ocular | identity | seconds | CPU seconds | MiB |", "|---|---|---|---|---|---|"]
+    lines += [f"| {r.photo} | failed: {r.error} | | | | |" if r.error else _line(r) for r in rows]
     good = [r for r in rows if not r.error]
     if not good:
         return "\n".join(lines)
     for label, pick in (("mean", np.mean), ("worst", np.max)):
         low = np.min if label == "worst" else np.mean
-        columns = {k: float(pick([getattr(r, k) for r in good])) for k in ("landmarks", "seconds", "mebibytes")}
+        columns = {k: float(pick([getattr(r, k) for r in good])) for k in ("landmarks", "seconds", "cpu", "mebibytes")}
         lines.append(_line(Row(f"**{label}**", identity=float(low([r.identity for r in good])), **columns)))
     return "\n".join(lines)
 
 
 def _line(r: Row) -> str:
-    return f"| {r.photo} | {100 * r.landmarks:.2f} | {r.identity:.3f} | {r.seconds:.1f} | {r.mebibytes:.0f} |"
+    return f"| {r.photo} | {100 * r.landmarks:.2f} | {r.identity:.3f} | {r.seconds:.1f} | {r.cpu:.1f} | {r.mebibytes:.0f} |"
 
 
 GALLERY = """# Gallery

@@ -1,5 +1,6 @@
 """The projection baseline on a head whose looks are known from every side."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -7,9 +8,9 @@ from torch import Tensor
 from gen3dface.cameras import rig
 from gen3dface.pipelines import project_views
 from gen3dface.pipelines.appearance import photo_texture, vertex_parts
-from gen3dface.pipelines.hair_detail import hair_detail
+from gen3dface.pipelines.hair_detail import _quilt, hair_detail
 from gen3dface.raster import rasterize
-from gen3dface.render import render
+from gen3dface.render import box_mean, render
 from tests.synthetic_head import SyntheticHead, synthetic_head
 
 
@@ -73,6 +74,17 @@ def test_parts_come_from_the_photo() -> None:
     torch.testing.assert_close(shares.sum(1), torch.ones(len(shares)))
     assert (shares[head.model.regions["face"], 3] > 0.9).all()  # the photo is all skin
     assert (shares[head.model.regions["left_eye"], 0] == 1).all()
+
+
+def test_quilted_strands_keep_their_contrast_and_meet_behind_the_head() -> None:
+    noise = np.random.default_rng(1).normal(size=(200, 200)).astype(np.float32)
+    corners = np.argwhere(np.ones((160, 160)))
+    quilt = _quilt(noise, corners, 36, np.random.default_rng(2))
+    assert abs(quilt.std().item() - 1) < 0.05  # the weights' squares sum to 1 under the root
+    smooth = box_mean(torch.from_numpy(noise), 4).numpy()
+    quilt = _quilt(smooth, corners, 36, np.random.default_rng(2))
+    step = (quilt[:, 1:] - quilt[:, :-1]).abs().mean()
+    assert (quilt[:, 0] - quilt[:, -1]).abs().mean() < 1.3 * step
 
 
 def test_a_photo_without_hair_gives_no_strands() -> None:
