@@ -92,7 +92,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def table(rows: list[Row]) -> str:
     """A Markdown table with its means and worst values."""
-    lines = ["| photo | landmarks, % of inter-ocular | identity | seconds | CPU seconds | MiB |", "|---|---|---|---|---|---|"]
+    lines = ["| photo | landmarks, % of inter-ocular | identity | seconds | CPU seconds | MiB |", "|---" * 6 + "|"]
     lines += [f"| {r.photo} | failed: {r.error} | | | | |" if r.error else _line(r) for r in rows]
     good = [r for r in rows if not r.error]
     if not good:
@@ -105,7 +105,8 @@ def table(rows: list[Row]) -> str:
 
 
 def _line(r: Row) -> str:
-    return f"| {r.photo} | {100 * r.landmarks:.2f} | {r.identity:.3f} | {r.seconds:.1f} | {r.cpu:.1f} | {r.mebibytes:.0f} |"
+    figures = f"{100 * r.landmarks:.2f} | {r.identity:.3f} | {r.seconds:.1f} | {r.cpu:.1f} | {r.mebibytes:.0f}"
+    return f"| {r.photo} | {figures} |"
 
 
 GALLERY = """# Gallery
