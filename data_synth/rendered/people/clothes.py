@@ -9,47 +9,37 @@ import torch
 from numpy.typing import NDArray
 
 from gen3dface.data_synth.rendered.people.body import Array, Build, Faces, clipped, torso
+from gen3dface.data_synth.rendered.people.fabric import Fabric, random_fabric
 from gen3dface.data_synth.rendered.scene import LitSurface
 from gen3dface.heads import HeadModel
 from gen3dface.heads.normals import vertex_normals
 
 _AXIS_Z = -0.025  # metres: the neck's axis
-_SLOPE = 0.056  # metres beside it, where necks have become shoulders
+_TIGHT = 0.008  # metres: of the skin at one azimuth, the nearer to the axis counts; chin and shoulders lie further out
+_SLOPE = 0.062  # metres beside it, where necks have become shoulders
 _CHANCES = {"crew": 0.3, "v": 0.12, "scoop": 0.12, "turtle": 0.08, "shirt": 0.17, "suit": 0.11, "hoodie": 0.1}
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """What is worn: the cut of the neckline and linear colours, inner garment first."""
+    """What is worn: the cut of the neckline and the fabrics, inner garment first."""
 
-    cut: str
-    colours: tuple[NDArray[np.float32], ...]
+    cut: str  # one of _CHANCES
+    fabrics: tuple[Fabric, ...]
     height: float  # metres above the base of the neck at which it ends
-    stripes: float  # metres a period, 0: plain
     build: Build
 
 
-def random_outfit(male: float, build: Build, generator: np.random.Generator) -> Outfit:
-    chances = np.array(list(_CHANCES.values()))
-    names = list(_CHANCES)
+def random_outfit(male: float, build: Build, generator: np.random.Generator, cut: str | None = None) -> Outfit:
+    """cut: drawn where None."""
+    names, chances = list(_CHANCES), np.array(list(_CHANCES.values()))
     chances[names.index("scoop")] *= 2 * (1 - male)
     chances[names.index("suit")] *= 0.4 + 1.2 * male
-    cut = names[generator.choice(len(names), p=chances / chances.sum())]
-    stripes = generator.uniform(0.012, 0.05) if generator.random() < 0.1 else 0.0
-    colours = tuple(_colour(generator, pale=cut in ("suit",) and k == 0) for k in range(2))
-    return Outfit(cut, colours, float(generator.uniform(-0.008, 0.012)), float(stripes), build)
-
-
-def _colour(generator: np.random.Generator, pale: bool) -> NDArray[np.float32]:
-    """[3] linear: greys, blacks and whites as often as colours."""
-    kind = generator.random()
-    if pale or kind < 0.2:
-        colour = np.full(3, generator.uniform(0.55, 0.85)) * np.exp(generator.normal(0, 0.04, 3))
-    elif kind < 0.5:
-        colour = np.full(3, np.exp(generator.uniform(-4.2, -1.0))) * np.exp(generator.normal(0, 0.08, 3))
-    else:
-        colour = np.exp(generator.uniform(-3.2, -0.7)) * np.exp(generator.normal(0, 0.6, 3))
-    return np.clip(colour, 0.008, 0.85).astype(np.float32)
+    drawn = names[generator.choice(len(names), p=chances / chances.sum())]
+    cut = cut or drawn
+    first = random_fabric(generator, pale=cut == "suit", plain=cut in ("suit", "hoodie", "turtle"))
+    fabrics = (first, random_fabric(generator, plain=True)) if cut == "suit" else (first,)
+    return Outfit(cut, fabrics, float(generator.uniform(-0.01, 0.006)), build)
 
 
 def dress(vertices: torch.Tensor, model: HeadModel, outfit: Outfit, tone: NDArray[np.float32]) -> list[LitSurface]:
@@ -71,7 +61,7 @@ def dress(vertices: torch.Tensor, model: HeadModel, outfit: Outfit, tone: NDArra
     for layer, (height_over_line, offset) in enumerate(_layers(outfit, body, base)):
         shell = body + offset * normals
         cut, cut_faces = clipped(shell, body_faces, height_over_line)
-        out.append(_cloth(cut, cut_faces, outfit, layer))
+        out.append(_cloth(cut, cut_faces, outfit.fabrics[layer]))
     return out + _collars(outfit, points, model, base)
 
 
@@ -116,7 +106,7 @@ def _collars(outfit: Outfit, points: Array, model: HeadModel, base: float) -> li
     """What stands around the neck."""
     line = base + outfit.height
     profiles: dict[str, tuple[Array, float]] = {  # outward and upward metres along the strip; how far open in front
-        "turtle": (np.array([[5, -30], [5, 0], [4, 25], [4, 42], [7, 46], [10, 42], [11, 20], [11, 0]]) / 1000, 0.0),
+        "turtle": (np.array([[5, -30], [5, 0], [4, 25], [4, 42], [7, 46], [10, 42], [11, 20], [9, -34]]) / 1000, 0.0),
         "shirt": (np.array([[5, -12], [4, 8], [5, 26], [9, 32], [14, 27], [19, 8], [24, -8]]) / 1000, 0.16),
         "suit": (np.array([[5, -12], [4, 8], [5, 26], [9, 32], [14, 27], [19, 8], [23, -6]]) / 1000, 0.14),
         "hoodie": (np.array([[6, -14], [10, 4], [20, 16], [36, 18], [48, 6], [52, -16], [44, -40]]) / 1000, 0.3),
@@ -127,7 +117,7 @@ def _collars(outfit: Outfit, points: Array, model: HeadModel, base: float) -> li
     profile, opening = profiles[outfit.cut]
     turn = np.linspace(opening, 2 * np.pi - opening, 97)
     vertices, faces = _strip(turn, profile, points, model, line)
-    return [_cloth(vertices, faces, outfit, 0)]
+    return [_cloth(vertices, faces, outfit.fabrics[0])]
 
 
 def _strip(turn: Array, profile: Array, points: Array, model: HeadModel, line: float) -> tuple[Array, Faces]:
@@ -152,16 +142,15 @@ def _neck_radius(turn: Array, height: Array, points: Array, model: HeadModel) ->
     angle = np.arctan2(neck[:, 0], neck[:, 2] - _AXIS_Z)
     radius = np.hypot(neck[:, 0], neck[:, 2] - _AXIS_Z)
     apart = np.abs((turn[:, None] - angle + np.pi) % (2 * np.pi) - np.pi)
-    weight = np.exp(-((apart / 0.22) ** 2) - ((height[:, None] - neck[:, 1]) / 0.012) ** 2) * (radius < 0.1)
+    weight = np.exp(-((apart / 0.22) ** 2) - ((height[:, None] - neck[:, 1]) / 0.012) ** 2) * np.exp(-radius / _TIGHT)
     return np.asarray((weight @ radius) / np.maximum(weight.sum(1), 1e-9))
 
 
-def _cloth(vertices: Array, faces: Faces, outfit: Outfit, layer: int) -> LitSurface:
-    colour = np.broadcast_to(outfit.colours[layer], vertices.shape).copy()
-    if outfit.stripes and layer == 0:
-        band = (np.floor(vertices[:, 1] / outfit.stripes) % 2).astype(bool)
-        colour[band] = outfit.colours[1]
-    return _surface(vertices, faces, colour, 0.02, 8)
+def _cloth(vertices: Array, faces: Faces, fabric: Fabric) -> LitSurface:
+    points, corners = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
+    return LitSurface(
+        points, corners, fabric.albedo, fabric.uvs(points), corners, specular=0.02, shininess=8, two_sided=True
+    )
 
 
 def _surface(

@@ -22,7 +22,7 @@ _TONES = np.array(
     [[240, 208, 188], [229, 188, 160], [213, 165, 132], [190, 137, 102], [160, 107, 75], [124, 80, 56], [88, 57, 42],
      [62, 41, 33]], np.float32,
 )  # fmt: skip
-_UNDERTONE = 0.05  # relative
+_UNDERTONE = 0.04  # relative
 _BRIGHTER = 0.2  # log: brighter than typical skin by more is a portrait's highlight
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 _CHEEKS = ((50, 101, 118, 117, 123, 147, 187, 205), (280, 330, 347, 346, 352, 376, 411, 425))

@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from gen3dface.data_synth.rendered.hair import HairGrower
 from gen3dface.data_synth.rendered.lights import Light
+from gen3dface.data_synth.rendered.people.accessories import (
+    Accessories,
+    random_accessories,
+    without_lost_hair,
+    worn,
+)
 from gen3dface.data_synth.rendered.people.body import random_build
 from gen3dface.data_synth.rendered.people.clothes import Outfit, dress, random_outfit
 from gen3dface.data_synth.rendered.people.complexion import choose_skins, paint_skin, skin_tone
@@ -28,7 +34,7 @@ from gen3dface.data_synth.rendered.scene import LitSurface, Scene
 from gen3dface.data_synth.rendered.strands import Strands
 from gen3dface.heads import HeadMesh, HeadModel, load_head_model
 from gen3dface.heads.anatomy import inner_parts
-from gen3dface.photo.parts import BODY_SKIN, CLOTHES, FACE_SKIN
+from gen3dface.photo.parts import BODY_SKIN, CLOTHES, FACE_SKIN, OTHER
 
 _GLOSS = {"skin": (0.035, 22.0), "eyes": (0.06, 180.0), "mouth": (0.03, 40.0)}  # specular, shininess
 _SKIN_WRAP = (0.22, 0.1, 0.06)  # light bleeds furthest in red
@@ -46,6 +52,7 @@ class Person:
     tone: NDArray[np.float32]  # [3] linear, of the cheeks
     hairdo: Hairdo
     outfit: Outfit
+    accessories: Accessories
     licences: tuple[str, ...]
 
     def mesh(self, model: HeadModel) -> HeadMesh:
@@ -81,6 +88,7 @@ def random_person(
         tone,
         hairdo,
         random_outfit(traits.male, random_build(traits.male, traits.heavy, generator), generator),
+        random_accessories(traits, hairdo.hair, generator),
         tuple(sorted({skin.source.licence for skin in chosen.values()})),
     )
 
@@ -110,7 +118,7 @@ def scene_of(person: Person, model: HeadModel, light: Light, styles: torch.Gener
     grower = hair_grower(model.name)
     hairdo = person.hairdo
     grown = [
-        grower.grow(hairdo.hair, mesh.vertices, styles),
+        without_lost_hair(grower.grow(hairdo.hair, mesh.vertices, styles), person.accessories, mesh),
         grower.grow_facial(hairdo.facial, hairdo.hair, mesh.vertices, styles),
     ]
     strands = [group for group in grown if group is not None]
@@ -118,8 +126,10 @@ def scene_of(person: Person, model: HeadModel, light: Light, styles: torch.Gener
     head, labels = _head_surfaces(mesh, texture, model)
     clothes = dress(mesh.vertices, model, person.outfit, person.tone)
     labels += [torch.full((len(s.faces),), CLOTHES) for s in clothes]
+    extras = worn(person.accessories, mesh, model)
+    labels += [torch.full((len(s.faces),), OTHER) for s in extras]
     joined = Strands.joined(strands) if strands else None
-    return Scene((*head, *clothes), light, joined), torch.cat(labels)
+    return Scene((*head, *clothes, *extras), light, joined), torch.cat(labels)
 
 
 def _head_surfaces(
@@ -130,12 +140,12 @@ def _head_surfaces(
     body = model.regions["neck"] | model.regions["shoulders"]
     out, labels = [], []
     for part, (faces, uv_faces, used) in _face_sets(model.name).items():
-        dark = mouth_openness(mesh, model)[used] if part == "mouth" else None
+        light = mouth_openness(mesh, model)[used] if part == "mouth" else None
         wrap = _SKIN_WRAP if part == "skin" else (0.0, 0.0, 0.0)
         out.append(
             LitSurface(
                 mesh.vertices[used], faces, texture, model.uvs, uv_faces, normals[used], *_GLOSS[part], wrap=wrap,
-                occlusion=dark,
+                occlusion=light,
             )
         )  # fmt: skip
         labels.append(torch.where(body[used][faces].all(1), BODY_SKIN, FACE_SKIN))
@@ -143,6 +153,6 @@ def _head_surfaces(
 
 
 def mouth_openness(mesh: HeadMesh, model: HeadModel) -> torch.Tensor:
-    """[V] in 0..1: how dark it is inside the mouth, more behind the lips."""
+    """[V] in 0..1: how much light comes into the mouth, less far behind the lips."""
     lips = mesh.vertices[model.regions["lips"], 2].quantile(0.7)
-    return 1 - ((mesh.vertices[:, 2] - lips + 0.05) / 0.05).clamp(0.08, 1)
+    return ((mesh.vertices[:, 2] - lips + 0.04) / 0.03).clamp(0.1, 1)

@@ -30,6 +30,7 @@ _MIRRORED = 0.3  # of a mirrored texel's weight counts
 _SHADE = (0.68, 0.82)  # of the median's brightness: darker skin outside the features is hair's shadow
 _GLARE = (1.25, 1.45)  # brighter skin outside the features is a highlight
 _FOREIGN = (0.3, 0.5)  # chroma distances to the median skin: beyond the second it is no skin
+_PATCH = 0.012  # of the texture's side: what is skin is decided over this distance
 _FEATHER = 0.016  # metres below the hairline over which the portrait fades in
 _GRAIN = 0.03  # relative, of what is made up
 
@@ -164,6 +165,16 @@ def _normals(surface: Surface, texels: Fragments, mirror: Tensor | None) -> Tens
     return torch.nn.functional.normalize(texels.interpolate(normals, surface.faces)[texels.mask], dim=-1)
 
 
+def _even(values: Tensor, layout: Sheet) -> Tensor:
+    """[P] without the speckle of single texels: their blurred mean, sharpened again."""
+    size = layout.texels.face.shape[0]
+    field = np.zeros((2, size, size), np.float32)
+    field[:, layout.texels.mask.numpy()] = np.stack([values.numpy(), np.ones(len(values))])
+    mean, share = (cv2.GaussianBlur(plane, (0, 0), size * _PATCH) for plane in field)
+    found = torch.from_numpy(mean / np.maximum(share, 1e-3))[layout.texels.mask]
+    return ((found - 0.45) / 0.4).clamp(0, 1)
+
+
 def _skin_only(found: Observation, typical: Tensor, layout: Sheet) -> Observation:
     """Nothing of hair, its shadow, ears and clothes."""
     brightness = found.colour.mean(1)
@@ -172,5 +183,6 @@ def _skin_only(found: Observation, typical: Tensor, layout: Sheet) -> Observatio
     bright = ((brightness / typical.mean() - _SHADE[0]) / (_SHADE[1] - _SHADE[0])).clamp(0, 1)
     bright = bright * ((_GLARE[1] - brightness / typical.mean()) / (_GLARE[1] - _GLARE[0])).clamp(0, 1)
     plain = bright * ((_FOREIGN[1] - foreign) / (_FOREIGN[1] - _FOREIGN[0])).clamp(0, 1)
+    plain = _even(plain, layout)
     allowed = layout.features + (1 - layout.features) * plain
     return Observation(found.colour, found.weight * allowed * layout.outer * layout.below_hairline)

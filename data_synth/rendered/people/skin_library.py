@@ -36,7 +36,7 @@ from gen3dface.photo.colour import bytes_to_linear, linear_to_bytes
 logger = logging.getLogger(__name__)
 
 SIZE = 512  # px of a skin
-FOLDER = "skins-1"  # in the cache; the number grows when skins are baked differently
+FOLDER = "skins-2"  # in the cache; the number grows when skins are baked differently
 _PORTRAIT_SIDE = 1400  # px
 _INDEX = "skins.json"
 

@@ -17,9 +17,9 @@ def random_backdrop(size: int, generator: np.random.Generator) -> Picture:
     if kind < 0.4:
         return _studio(size, generator)
     out: Picture = _gradient(size, generator)
-    for cells in (3, 6, 12, 40):
-        strength = generator.uniform(0, 0.14)
-        drawn = generator.normal(0, strength, (cells, cells, 3)) * generator.uniform(0.2, 1.0, 3)
+    for cells, most in ((3, 0.14), (6, 0.12), (12, 0.1), (40, 0.06)):
+        strength = generator.uniform(0, most)
+        drawn = generator.normal(0, 0.4 * strength * generator.random(), (cells, cells, 3))
         grey = generator.normal(0, strength, (cells, cells, 1))
         out += cv2.resize((drawn + grey).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     out = _clutter(out, generator)

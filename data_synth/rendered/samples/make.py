@@ -105,6 +105,8 @@ def _provenance(seed: int, person: Person, lens: Cameras) -> dict[str, object]:
         "cut": person.hairdo.hair.cut,
         "beard": person.hairdo.facial.beard,
         "clothes": person.outfit.cut,
+        "hat": person.accessories.hat,
+        "glasses": person.accessories.frame is not None,
         "yaw": round(float(lens.azimuths[0]), 2),
         "distance": round(float(lens.centers[0].norm()), 3),
     }
