@@ -22,6 +22,7 @@ _HATS = {"none": 0.93, "beanie": 0.025, "cap": 0.03, "scarf": 0.015}
 _LOW_CUTS = ("buzz", "short", "crop", "swept", "receding", "ring", "bald", "bob", "long", "wavy", "fringe")
 _PRESS = 0.89  # how far hair under headgear is pressed toward the head's centre
 _OFF = 0.011  # metres from the skin to headgear
+_SMOKE = np.array([0.012, 0.012, 0.014], np.float32)  # linear, of dark lenses
 _NOSE, _EYES = 168, (468, 473)  # landmarks: the nose's root, right and left iris
 
 
@@ -171,7 +172,7 @@ def _glasses(accessories: Accessories, mesh: HeadMesh, model: HeadModel) -> list
     parts.append(_tube(bridge, accessories.thickness, closed=False))
     assert accessories.frame is not None
     out = [_plain_surface(*part, accessories.frame, 0.08, 60) for part in parts]
-    return out + [_plain_surface(*part, np.float32([0.012, 0.012, 0.014]), 0.12, 120) for part in glass]
+    return out + [_plain_surface(*part, _SMOKE, 0.12, 120) for part in glass]
 
 
 def _temple(hinge: Array, side: int, mesh: HeadMesh, model: HeadModel) -> Array:

@@ -173,7 +173,7 @@ def _noise(cells: int, generator: np.random.Generator, channels: int = 1) -> NDA
 
 def _blotches(traits: Traits, generator: np.random.Generator) -> Texture:
     out = sum(_noise(cells, generator, 3) * generator.uniform(0.004, 0.02) for cells in (5, 14, 40))
-    red = _noise(9, generator) * generator.uniform(0, 0.04 + 0.04 * traits.age)
+    red = _noise(9, generator) * generator.uniform(0, 0.025 + 0.03 * traits.age)
     return np.asarray(out + red * np.array([0.4, -1.0, -0.7], np.float32), np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,13 +13,14 @@ from gen3dface.data_synth.rendered.people.person import Person, random_person, s
 from gen3dface.data_synth.rendered.people.skin_library import Skin, load_skins
 from gen3dface.data_synth.rendered.renderer import LitScene, Views, light_scene, render
 from gen3dface.data_synth.rendered.samples.backdrop import random_backdrop
-from gen3dface.data_synth.rendered.samples.estimate import Estimate, estimate_person, make_portrait
+from gen3dface.data_synth.rendered.samples.estimate import estimate_person, make_portrait
 from gen3dface.data_synth.rendered.samples.lens import random_lens
 from gen3dface.data_synth.rendered.samples.lighting import random_light
 from gen3dface.data_synth.rendered.samples.photo import as_photo, labelled_parts
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import EstimationError
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import load_head_model
+from gen3dface.photo import Portrait
 
 GENERATOR = "gen3dface.rendered.1"  # grows when the same seed gives another sample
 PHOTO_SIDE = 288  # px
@@ -52,6 +55,30 @@ def make_sample(
 
 
 def _make(seed: int, attempt: int, cameras: Cameras, skins: tuple[Skin, ...], yaw_limit: float) -> TrainingSample:
+    sitting = sit(seed, skins, yaw_limit, attempt)
+    estimate = estimate_person(sitting.portrait, sitting.person, load_head_model())
+    return TrainingSample(
+        sitting.portrait.source,
+        sitting.portrait,
+        estimate.head,
+        quantised(render(sitting.scene, estimate.from_truth.carried_back(cameras))),
+        cameras,
+        _provenance(seed, sitting.person, sitting.lens),
+    )
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A person before a camera, and the photo that it took."""
+
+    person: Person
+    scene: LitScene
+    lens: Cameras  # N = 1, in the true head's frame
+    portrait: Portrait
+
+
+def sit(seed: int, skins: tuple[Skin, ...], yaw_limit: float = 60.0, attempt: int = 0) -> Sitting:
+    """The photo of a sample; arguments as for `make_sample`. Another attempt is another person."""
     generator = np.random.default_rng([_STREAMS, seed, attempt])
     styles = torch.Generator().manual_seed(int(generator.integers(2**62)))
     model = load_head_model()
@@ -59,29 +86,12 @@ def _make(seed: int, attempt: int, cameras: Cameras, skins: tuple[Skin, ...], ya
     person = random_person(skins, model, _toward_camera(lens), generator, styles)
     scene, labels = scene_of(person, model, random_light(generator), styles)
     lit = light_scene(scene)
-    key = f"rendered-{seed:09d}"
-    estimate = _photograph(lit, labels, person, lens, model, key, generator)
-    true_cameras = estimate.from_truth.carried_back(cameras)
-    return TrainingSample(
-        key,
-        estimate.portrait,
-        estimate.head,
-        quantised(render(lit, true_cameras)),
-        cameras,
-        _provenance(seed, person, lens),
-    )
-
-
-def _photograph(
-    lit: LitScene, labels: Tensor, person: Person, lens: Cameras, model: HeadModel, name: str,
-    generator: np.random.Generator,
-) -> Estimate:  # fmt: skip
     shot = render(lit, lens)
     image = as_photo(shot, random_backdrop(PHOTO_SIDE, generator), generator)
     parts = labelled_parts(shot, lit.vertices, lit.faces, labels, lens)
-    matte = shot.rgba[0, 3].numpy()
-    portrait = make_portrait(image, matte, parts, person, lens, model, name, generator)
-    return estimate_person(portrait, person, model)
+    name = f"rendered-{seed:09d}"
+    portrait = make_portrait(image, shot.rgba[0, 3].numpy(), parts, person, lens, model, name, generator)
+    return Sitting(person, lit, lens, portrait)
 
 
 def _toward_camera(lens: Cameras) -> tuple[float, float]:
