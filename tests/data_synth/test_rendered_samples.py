@@ -19,7 +19,7 @@ from gen3dface.data_synth.rendered.samples.pool import make_samples
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.heads import load_head_model
 from gen3dface.photo.detect import FaceDetector
-from gen3dface.photo.parts import BACKGROUND, CLOTHES, FACE_SKIN
+from gen3dface.photo.parts import BACKGROUND, FACE_SKIN, HAIR
 from gen3dface.raster import rasterize
 from tests.data_synth.people_fixtures import plain_skins
 
@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_bytes(sample: TrainingSample) -> None:
 def test_a_sample_is_whole(sample: TrainingSample) -> None:
     assert sample.views.shape == (2, 4, 64, 64)
     assert sample.portrait.image.shape == (*sample.portrait.matte.shape, 3)
-    assert {BACKGROUND, FACE_SKIN, CLOTHES} <= set(np.unique(sample.portrait.parts).tolist())
+    assert {BACKGROUND, HAIR, FACE_SKIN} <= set(np.unique(sample.portrait.parts).tolist())
     assert any("CC0" in name for name in sample.licences)
     white = sample.views[:, 3] == 0
     assert (sample.views[:, :3].permute(0, 2, 3, 1)[white] == 255).all()
