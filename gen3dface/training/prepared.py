@@ -74,7 +74,9 @@ def pack_told(found: PhotoProjection | Preview) -> Tensor:
     if isinstance(found, Preview):
         positive = [found.colour, found.coverage, found.confidence]
     else:
-        positive = [found.colour.flatten(1, 2), found.visibility.flatten(1, 2), found.mirrored, found.mask]
+        # what is hardly seen is still seen: round up
+        seen, other = ((v * 255).ceil() / 255 for v in (found.visibility.flatten(1, 2), found.mirrored[:, 3:]))
+        positive = [found.colour.flatten(1, 2), seen, found.mirrored[:, :3], other, found.mask]
     signed = torch.cat([(found.position / _REACH).clamp(-1, 1), found.normal], 1)
     return torch.cat([_to_bytes(torch.cat(positive, 1)), (signed * 127).round().add(128).to(torch.uint8)], 1)
 

@@ -295,7 +295,7 @@ def _accelerator(config: TrainConfig, folder: Path) -> Accelerator:
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(
-        mixed_precision=precision, log_with=_trackers(config.log.trackers), project_dir=str(folder)
+        mixed_precision=precision, log_with=_trackers(config.log.trackers) or None, project_dir=str(folder)
     )
     accelerator.init_trackers("gen3dface")
     return accelerator

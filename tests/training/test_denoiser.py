@@ -1,0 +1,121 @@
+"""The loss of a batch against one put together by hand, and where its gradients go."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from gen3dface.errors import ConfigError
+from gen3dface.pipelines import Gen3DFacePipeline, codec
+from gen3dface.pipelines.conditions import encode_scene, networks_of
+from gen3dface.pipelines.steps import denoised, scene_volumes
+from gen3dface.training.config import ObjectiveConfig
+from gen3dface.training.denoiser import TrainingDenoiser
+from gen3dface.training.draws import KEPT, Item
+from gen3dface.training.prepared import chosen_views
+from gen3dface.training.trainer import preparation_for
+from tests.data_synth.samples import random_sample
+from tests.pipelines.tiny_models import PAPER, SMALL, tiny_pipeline
+
+
+def _items(pipe: Gen3DFacePipeline, kept: tuple[bool, bool, bool] = KEPT["none"], views: int = 2) -> list[Item]:
+    preparation = preparation_for(pipe)
+    channels = pipe.unet.config["latent_channels"]
+    return [
+        Item(
+            chosen_views(preparation(random_sample("x", seed, views=views)), range(views)),
+            torch.randn(views, channels, 8, 8, generator=torch.Generator().manual_seed(seed)),
+            timestep,
+            kept,
+        )
+        for seed, timestep in ((0, 120), (1, 870))
+    ]
+
+
+@pytest.mark.parametrize(("model", "prediction"), [(SMALL, "sample"), (PAPER, "epsilon"), (PAPER, "v_prediction")])
+def test_the_loss_is_its_formula(model: dict[str, Any], prediction: str) -> None:
+    pipe = tiny_pipeline({**model, "scheduler": {**model["scheduler"], "prediction_type": prediction}})
+    items = _items(pipe)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig(weighting="min_snr", gamma=2.0)).eval()
+    total = 0.0
+    with torch.no_grad():
+        for item in items:
+            head, views = item.head.unpack("cpu")
+            clean = codec.encode(pipe.vae, views[:, :3], views[:, 3:])[None]
+            t = torch.tensor([item.timestep])
+            a = pipe.scheduler.alphas_cumprod[t]
+            noisy = pipe.scheduler.add_noise(clean, item.noise[None], t)
+            scene = encode_scene(networks_of(pipe), [head])
+            said = denoised(pipe, noisy, t, scene, scene_volumes(pipe, noisy, t, scene))
+            wanted = {
+                "sample": clean,
+                "epsilon": item.noise[None],
+                "v_prediction": pipe.scheduler.get_velocity(clean, item.noise[None], t),
+            }[prediction]
+            snr = a / (1 - a)
+            divisor = {"sample": torch.ones(1), "epsilon": snr, "v_prediction": snr + 1}[prediction]
+            total += (snr.clamp(max=2.0) / divisor * (said - wanted).square().mean()).item() / 2
+        # batch norm in evaluation mode: a batch is its heads one by one
+        assert denoiser(items).item() == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("model", [SMALL, PAPER], ids=["small", "paper"])
+def test_gradients_reach_every_trained_network_and_no_other(model: dict[str, Any]) -> None:
+    pipe = tiny_pipeline(model)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig()).train()
+    denoiser(_items(pipe)).backward()
+    trained = {"unet", "conditioner"} | ({"image_encoder"} if model is SMALL else set())
+    assert {name.split(".")[0] for name, _ in denoiser.named_parameters()} == trained
+    silent = [name for name, p in denoiser.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+    for other in {"vae", "image_encoder"} - trained:
+        assert all(not p.requires_grad and p.grad is None for p in getattr(pipe, other).parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", [SMALL, PAPER], ids=["small", "paper"])
+def test_all_dropped_is_the_unconditional_half_of_guidance(model: dict[str, Any]) -> None:
+    pipe = tiny_pipeline(model)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    items = _items(pipe, KEPT["all"])[:1]
+    said = denoiser.predict(items)[0]
+    head, views = items[0].head.unpack("cpu")
+    clean = codec.encode(pipe.vae, views[:, :3], views[:, 3:])[None]
+    t = torch.tensor(items[0].timestep)
+    noisy = pipe.scheduler.add_noise(clean, items[0].noise[None], t[None])
+    guided = encode_scene(networks_of(pipe), [head]).guided()
+    volumes = scene_volumes(pipe, noisy, t, encode_scene(networks_of(pipe), [head]))
+    halves = denoised(pipe, torch.cat([noisy, noisy]), t, guided, volumes).chunk(2)
+    torch.testing.assert_close(said, halves[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(halves[0], halves[1], atol=1e-3)
+
+
+@torch.no_grad()
+def test_each_kind_of_dropout_leaves_out_something_else() -> None:
+    pipe = tiny_pipeline(SMALL)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    item = _items(pipe)[0]
+    said = {kind: denoiser.predict([replace(item, kept=kept)])[0] for kind, kept in KEPT.items()}
+    names = list(said)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            assert not torch.allclose(said[one], said[other], atol=1e-4), (one, other)
+
+
+def test_a_batch_of_unequal_heads_is_refused() -> None:
+    pipe = tiny_pipeline(PAPER)
+    items = [_items(pipe)[0], _items(pipe, views=3)[1]]
+    with pytest.raises(ConfigError, match=r"data\.views"):
+        TrainingDenoiser(pipe, ObjectiveConfig())(items)
+
+
+def test_frozen_networks_stay_as_they_are() -> None:
+    pipe = tiny_pipeline(SMALL)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig(), ["unet", "image_encoder"], "frozen").train()
+    assert {name.split(".")[0] for name, _ in denoiser.named_parameters()} == {"conditioner"}
+    before = {name: b.clone() for name, b in denoiser.named_buffers()}
+    denoiser(_items(pipe)).backward()
+    assert all(torch.equal(before[name], b) for name, b in denoiser.named_buffers())
+    with pytest.raises(ConfigError, match="frozen"):
+        TrainingDenoiser(pipe, ObjectiveConfig(), ["unet", "conditioner", "image_encoder"])
