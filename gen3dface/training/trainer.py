@@ -77,7 +77,7 @@ class Trainer:
         config, begun, saved = self.config, time.monotonic(), time.monotonic()
         limit = None if config.max_minutes is None else begun + 60 * config.max_minutes
         before, step = self.progress, self.progress.step
-        items = self._batches(step)
+        items = self.batches(step)
         bar = tqdm(total=config.iterations, initial=step, disable=not self.accelerator.is_main_process)
         while step < config.iterations:
             row = self._step(step, items)
@@ -232,7 +232,7 @@ class Trainer:
         mixture = Mixture.of(sources, config.data, config.seed)
         return Draws(config, heads, mixture, shape, len(pipe.scheduler.alphas_cumprod))
 
-    def _batches(self, step: int) -> Iterator[list[Item]]:
+    def batches(self, step: int) -> Iterator[list[Item]]:
         """This process's parts of the steps from `step` on."""
         positions = Positions(self.config, self.share, self.accelerator.process_index, step)
         workers = self.config.data.workers
