@@ -5,10 +5,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; every process's loss depends on it, so its gradient is a sum too."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
@@ -20,7 +37,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
             return super().forward(x)
         values = x.float()
         sums = torch.cat([values.sum(0), values.square().sum(0), values.new_tensor([float(len(values))])])
-        total = all_reduce(sums)
+        total: Tensor = _SumOverProcesses.apply(sums)
         width, count = values.shape[1], total[-1]
         mean = total[:width] / count
         variance = (total[width : 2 * width] / count - mean.square()).clamp(min=0)

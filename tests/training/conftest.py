@@ -25,14 +25,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(data: Path, **changes: Any) -> dict[str, Any]:
+def settings(folder: Path, /, **changes: Any) -> dict[str, Any]:
     """A quick run of the small tiny model; `changes` replace whole sections or merge into them."""
     base: dict[str, Any] = {
         "model": SMALL,
         "iterations": 4,
         "seed": 3,
         "precision": "no",
-        "data": {"sources": [{"path": str(data / "shards")}], "cache": str(data / "cache"), "views": 2},
+        "data": {"sources": [{"path": str(folder / "shards")}], "cache": str(folder / "cache"), "views": 2},
         "optimiser": {"batch": 2, "warmup": 2, "ema": 0.9},
         "checkpoint": {"steps": 2, "minutes": None, "keep": 8},
     }

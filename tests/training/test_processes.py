@@ -18,7 +18,7 @@ import yaml
 from tests.training.conftest import settings
 
 ROOT = Path(__file__).parents[2]
-_LIMIT = 300  # seconds
+_LIMIT = 1800  # seconds after which a process counts as stuck
 
 
 def _environment(**more: str) -> dict[str, str]:
