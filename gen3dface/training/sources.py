@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shard_set import ShardSet, ShuffledOrder
 from gen3dface.training.config import DataConfig, SourceConfig
+from gen3dface.training.facescape import FaceScape
 from gen3dface.training.prepared import PackedHead, Preparation, PreparedFolder, chosen_views
 
 _BLOCK = 1024  # positions whose sources are drawn together
@@ -36,7 +37,7 @@ class Source(Protocol):
 
 def open_source(config: SourceConfig) -> Source:
     """The samples of a source. Raises `DataError` when they are missing or damaged."""
-    return ShardSet(config.path)
+    return ShardSet(config.path) if config.kind == "shards" else FaceScape(config.path, config.fold)
 
 
 def data_hash(sources: Sequence[Source]) -> str:

@@ -27,8 +27,8 @@ def _environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, **quiet, **more}
 
 
-def _config(data: Path, path: Path, **changes: Any) -> Path:
-    path.write_text(yaml.safe_dump(settings(data, **changes)))
+def _config(folder: Path, path: Path, /, **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump(settings(folder, **changes)))
     return path
 
 
