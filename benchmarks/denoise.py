@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from denoise_orders import ORDERS, Bench, Order
+from denoise_orders import COMPILED, ORDERS, Bench, Order
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -101,7 +101,10 @@ def count(bench: Bench, order: Order, first: Tensor | None) -> tuple[Result, Ten
     fresh = reset_peak(bench.device)
     bench.lay_out(order)
     t = bench.models.scheduler.timesteps[0]
-    prediction, tflop = count_flop(lambda: bench.step(order, bench.latents, t))
+    # compiled code cannot be counted; it does the same work
+    prediction, tflop = count_flop(lambda: bench.step(replace(order, compiled=False), bench.latents, t))
+    if order.compiled:
+        prediction = bench.step(order, bench.latents, t)
     wanted = prediction if first is None else first
     apart = (prediction - wanted).abs().max().item()
     peak = peak_memory(bench.device) if fresh else None
@@ -133,6 +136,8 @@ def report(results: list[Result], rate: float) -> None:
             f"| {peak} | {r.difference:.1e} |"
         )
     print(f"\nGEMM {rate:.3f} TFLOP/s; the largest prediction is {best.scale:.2f}.")
+    quickest = min(results, key=lambda r: r.seconds)
+    print(f"50 steps of the quickest order, {quickest.order.name}: {50 * quickest.seconds:.2f} s.")
 
 
 def main() -> None:
@@ -142,12 +147,17 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--steps", type=int, default=3, help="timed steps")
+    parser.add_argument("--pixels", type=int, help="side of a view, a multiple of 64 (default: the size's own; sd15)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile as one more order of work")
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
     options = parser.parse_args()
     if not 1 <= options.views <= 16 or options.steps < 1:
         parser.error("--views is 1 to 16, --steps at least 1")
+    if options.pixels is not None and (options.size == "mini" or options.pixels < 64 or options.pixels % 64):
+        parser.error("--pixels is for sd15, a multiple of 64")
     dtype, device = DTYPES[options.dtype], torch.device(options.device)
-    bench = Bench(options.size, options.views, options.device, dtype)
+    torch.backends.cudnn.benchmark = True  # the shapes of a step never change
+    bench = Bench(options.size, options.views, options.device, dtype, options.pixels)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
     print(
         f"{options.size}, {options.views} views at {bench.models.settings.image_size} px, {options.dtype}, {name}, "
@@ -158,7 +168,7 @@ def main() -> None:
     scheduler.set_timesteps(max(options.steps, 2), device=device)
     results: list[Result] = []
     first = None
-    for order in ORDERS:
+    for order in (ORDERS[0], COMPILED, *ORDERS[1:]) if options.compile else ORDERS:
         result, prediction = count(bench, order, first)
         first = prediction if first is None else first
         results.append(result)

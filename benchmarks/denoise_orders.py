@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from diffusers.models.attention import FeedForward
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from gen3dface.cameras import rig
-from gen3dface.models.build import build_models
+from gen3dface.models.build import build_models, load_config
 from gen3dface.models.depth_attention import DepthTransformer
 from gen3dface.models.embeddings import view_embedding
 from gen3dface.models.frustum_network import FrustumNetwork
@@ -39,30 +39,40 @@ class Order:
     halves_batched: bool = True  # both guidance halves in one call of the UNet
     channels_last: bool = True  # memory layout of the UNet
     frames_together: bool = True  # all frames of a head in one call of each layer
+    token_read_once: bool = True  # a single image token is read once a frame, not once a position
+    compiled: bool = False  # the UNet by torch.compile
 
 
+COMPILED = Order("all savings, compiled", compiled=True)
 ORDERS = (
     Order("all savings"),
     Order("geometry at every step", geometry_once=False),
     Order("guidance halves apart", halves_batched=False),
     Order("channels first", channels_last=False),
     Order("one view at a time", frames_together=False),
-    Order("naive: none of them", False, False, False, False),
+    Order("single tokens attended to", token_read_once=False),
+    Order("naive: none of them", False, False, False, False, False),
 )
 
 
 class Bench:
     """A model with random weights, and a scene for it: N views of a head's size in points."""
 
-    def __init__(self, size: str, views: int, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, size: str, views: int, device: str, dtype: torch.dtype, pixels: int | None = None) -> None:
         torch.manual_seed(0)
-        models = build_models({"extends": size, **(UNUSED if size != "mini" else {})})
+        config: dict[str, Any] = {"extends": size, **(UNUSED if size != "mini" else {})}
+        if pixels is not None:
+            settings = load_config(size)["settings"]
+            latent = pixels * settings["latent_size"] // settings["image_size"]
+            config["settings"] = {"image_size": pixels, "latent_size": latent}
+        models = build_models(config)
         for module in (models.unet, models.conditioner):
             _fill_zeros(module)
             module.to(device, dtype)
         self.models, self.views, self.device, self.dtype = models, views, torch.device(device), dtype
         # what `predict` looks at of a pipeline
         self.pipe: Any = SimpleNamespace(unet=models.unet, conditioner=models.conditioner, scheduler=models.scheduler)
+        self.compiled: Any = SimpleNamespace(**vars(self.pipe) | {"unet": torch.compile(models.unet, fullgraph=True)})
         self.vertices = 0.1 * nn.functional.normalize(torch.randn(1, 5023, 3), dim=-1)  # as many as FLAME has
         self.scene = self._scene()
         self.guided = self.scene.guided()
@@ -78,9 +88,10 @@ class Bench:
         """The guided prediction [1, N, C, h, w] at step t in this order of work, after `lay_out`."""
         scene = self.scene if order.geometry_once else self._with_geometry(self.scene)
         modules = () if order.frames_together else (self.models.unet, self.models.conditioner.frustum)
-        with torch.no_grad(), frame_by_frame(*modules):
+        tokens = nullcontext() if order.token_read_once else attending_to_single_tokens(self.models.unet)
+        with torch.no_grad(), frame_by_frame(*modules), tokens:
             if order.halves_batched:
-                return predict(self.pipe, latents, t, scene, self.guided, GUIDANCE)
+                return predict(self.compiled if order.compiled else self.pipe, latents, t, scene, self.guided, GUIDANCE)
             # guidance 1 asks for one half alone; the other has no volumes
             conditional = predict(self.pipe, latents, t, scene, scene, 1.0)
             unconditional = predict(self.pipe, latents, t, _second_half(self.guided), self.guided, 1.0)
@@ -147,6 +158,20 @@ def _second_half(scene: Scene) -> Scene:
     }
     copy = None if scene.copy is None else (scene.copy[0].chunk(2)[1], scene.copy[1].chunk(2)[1])
     return replace(scene, geometry=None, copy=copy, **cut)
+
+
+@contextmanager
+def attending_to_single_tokens(root: nn.Module) -> Iterator[None]:
+    """Attend by diffusers' own processor, which forms queries and keys whether or not they make a difference."""
+    found = [m.processor for m in root.modules() if isinstance(m, Attention)]
+    plain = AttnProcessor2_0()
+    for processor in found:
+        processor.inner = plain
+    try:
+        yield
+    finally:
+        for processor in found:
+            processor.inner = None
 
 
 _Forward = Callable[..., Any]

@@ -35,7 +35,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen3dface.cameras import Cameras, rig
-from gen3dface.data_synth.rendered import make_sample
+from gen3dface.data_synth.rendered.samples import make_sample
 from gen3dface.errors import NoFaceError
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.evaluation.view_scores import AZIMUTH_BINS, MEASURES, ViewJudge, ViewScores

@@ -26,7 +26,7 @@ from gen3dface.models.joint_attention import require_xformers
 from gen3dface.models.multiview_unet import MultiViewUNet
 from gen3dface.models.token_projection import ViewTokenProjection
 from gen3dface.pipelines import checks, codec
-from gen3dface.pipelines.conditions import build_scene
+from gen3dface.pipelines.conditions import build_scene, module_dtype
 from gen3dface.pipelines.decoding import decode_views
 from gen3dface.pipelines.output import MultiViewOutput, OutputType
 from gen3dface.pipelines.scene import Scene
@@ -150,7 +150,11 @@ class Gen3DFacePipeline(DiffusionPipeline):
         Some components would else keep the dtype of their file, and half precision is very slow on a CPU.
         """
         pipe: Gen3DFacePipeline = super().from_pretrained(pretrained_model_name_or_path, **settings)
-        return pipe if {"dtype", "torch_dtype"} & settings.keys() else pipe.to(torch.float32)
+        if not {"dtype", "torch_dtype"} & settings.keys():
+            for module in pipe.components.values():
+                if isinstance(module, torch.nn.Module) and module_dtype(module) != torch.float32:
+                    module.to(torch.float32)
+        return pipe
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **settings: Any) -> None:
         """`DiffusionPipeline.save_pretrained`, and a file by which diffusers finds this class.
