@@ -63,7 +63,7 @@ def main() -> None:
     arguments = _arguments()
     pipe = Gen3DFacePipeline.from_pretrained(arguments.model)
     pipe.set_progress_bar_config(disable=True)
-    engines = {"projection": _projection, "diffusion": _diffusion(pipe, arguments.steps)}
+    engines = {"projection": projection, "diffusion": diffusion(pipe, arguments.steps)}
     judge, size = ViewJudge(), pipe.config["image_size"]
     report = {
         "setting": _setting(arguments),
@@ -75,11 +75,14 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1))
 
 
-def _projection(portrait: Portrait, head: HeadFit, cameras: Cameras) -> MultiViewOutput:
+def projection(portrait: Portrait, head: HeadFit, cameras: Cameras) -> MultiViewOutput:
+    """The baseline."""
     return project_views(portrait, head, cameras)
 
 
-def _diffusion(pipe: Gen3DFacePipeline, steps: int | None) -> Engine:
+def diffusion(pipe: Gen3DFacePipeline, steps: int | None) -> Engine:
+    """The model, with one seed for all heads."""
+
     def run(portrait: Portrait, head: HeadFit, cameras: Cameras) -> MultiViewOutput:
         generator = torch.Generator().manual_seed(0)
         made = pipe(portrait, head, cameras, num_inference_steps=steps, generator=generator, output_type="pt")

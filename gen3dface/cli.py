@@ -18,7 +18,7 @@ from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
-from gen3dface.outputs.stages import Engine, stages_of
+from gen3dface.outputs.stages import PROJECTION, is_engine, stages_of
 
 if TYPE_CHECKING:
     from gen3dface.outputs.batch import Outcome
@@ -68,7 +68,9 @@ def head(
     example: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"Use an example photo: {', '.join(EXAMPLES)}.")
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="How the views are made.")] = Engine.projection,
+    engine: Annotated[
+        str, typer.Option(metavar="projection|FOLDER", help="How the views are made; FOLDER holds a saved pipeline.")
+    ] = PROJECTION,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
     ] = None,
@@ -85,6 +87,8 @@ def head(
         _usage("give photos or folders of photos, or --example")
     if example and example not in EXAMPLES:
         _usage(f"there is no example named {example!r}; known are {', '.join(EXAMPLES)}")
+    if not is_engine(engine):
+        _usage(f"there is no engine {engine!r}: give projection, or a folder that holds a saved pipeline")
     jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")
@@ -95,7 +99,7 @@ def head(
     several = len(jobs) > 1
     if several:
         check_gallery(out)
-    outcomes = _make_heads(jobs, out, Settings(engine.value, face, seed, views_size), resume)
+    outcomes = _make_heads(jobs, out, Settings(engine, face, seed, views_size), resume)
     if several and any(outcome.state != "failed" for outcome in outcomes):
         write_gallery(out, outcomes)
         typer.echo(f"all heads: {out / 'index.html'}")
@@ -120,7 +124,7 @@ def _make_heads(jobs: list[PhotoJob], out: Path, settings: Settings, resume: boo
         bar.n = len(outcomes) * steps + STAGE_NAMES.index(stage)
         bar.refresh()
 
-    stages = stages_of(Engine(settings.engine))
+    stages = stages_of(settings.engine)
     with bar, logging_redirect_tqdm():
         for outcome in run_photos(jobs, out, settings, stages, resume=resume, announce=announce):
             outcomes.append(outcome)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
     from gen3dface.estimators import HeadFit
@@ -15,13 +14,9 @@ if TYPE_CHECKING:
     from gen3dface.recon.textured_head import TexturedHead
 
 
-class Engine(str, Enum):
-    """Ways to make the views."""
-
-    projection = "projection"
-
-
-SEEDLESS = frozenset({Engine.projection})  # these draw nothing at random: a seed makes no difference
+MakeViews: TypeAlias = "Callable[[Portrait, HeadFit, int, int], MultiViewOutput]"  # ..., size in pixels, seed
+PROJECTION = "projection"  # the engine without learning; any other is a folder that holds a pipeline
+SEEDLESS = frozenset({PROJECTION})  # these draw nothing at random: a seed makes no difference
 
 
 @dataclass(frozen=True)
@@ -30,20 +25,49 @@ class Stages:
 
     load_portrait: Callable[[Path, int | None], Portrait]  # photo, which face
     estimate: Callable[[Portrait], HeadFit]
-    make_views: Callable[[Portrait, HeadFit, int, int], MultiViewOutput]  # ..., size in pixels, seed
+    make_views: MakeViews
     reconstruct: Callable[[Portrait, HeadFit, MultiViewOutput], TexturedHead]
 
 
-def stages_of(engine: Engine) -> Stages:
-    """The stages of an engine. Projection draws nothing at random: it takes a seed, as engines do, and needs none."""
+def is_engine(name: str) -> bool:
+    """Whether `stages_of` knows it: "projection", or a folder that `Gen3DFacePipeline.save_pretrained` wrote."""
+    return name == PROJECTION or (Path(name) / "model_index.json").is_file()
+
+
+def stages_of(engine: str) -> Stages:
+    """The stages of an engine (see `is_engine`); a pipeline is read here, once for all photos."""
     from gen3dface.estimators import estimate
     from gen3dface.photo import load_portrait
-    from gen3dface.pipelines import project_views
     from gen3dface.recon import reconstruct
 
     return Stages(
         load_portrait=lambda photo, face: load_portrait(photo, face=face),
         estimate=estimate,
-        make_views=lambda portrait, fit, size, seed: project_views(portrait, fit, cameras="head360", size=size),
+        make_views=_projected_views if engine == PROJECTION else _diffusion_views(engine),
         reconstruct=reconstruct,
     )
+
+
+def _projected_views(portrait: Portrait, fit: HeadFit, size: int, seed: int) -> MultiViewOutput:
+    """Projection draws nothing at random: it takes a seed, as engines do, and needs none."""
+    from gen3dface.pipelines import project_views
+
+    return project_views(portrait, fit, cameras="head360", size=size)
+
+
+def _diffusion_views(model: str) -> MakeViews:
+    """A pipeline's views, with the projection's detail where they are to be larger than the model makes them."""
+    import torch
+
+    from gen3dface.pipelines import Gen3DFacePipeline
+    from gen3dface.pipelines.detail import with_detail
+
+    pipe = Gen3DFacePipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(leave=False)
+
+    def make(portrait: Portrait, fit: HeadFit, size: int, seed: int) -> MultiViewOutput:
+        generator = torch.Generator().manual_seed(seed)
+        views = cast("MultiViewOutput", pipe(portrait, fit, generator=generator, output_type="pt"))
+        return with_detail(views, _projected_views(portrait, fit, max(size, views.cameras.height), seed))
+
+    return make
