@@ -34,6 +34,23 @@ class DirectFit:
             identity = np.linalg.solve(self._system, self._basis @ (target - self._mean).ravel())
         return identity
 
+    def linear(self, offsets: Array) -> tuple[Array, Array]:
+        """To first order, rigid motion being free: identity [N, K] for displacements [N, M, 3] from OpenHead's mean,
+        and what is left of these [N, M, 3]."""
+        modes = _motions(self._mean)
+        basis, flat = (rows - (rows @ modes.T) @ modes for rows in (self._basis, offsets.reshape(len(offsets), -1)))
+        system = basis @ basis.T + self.weight * np.eye(len(basis))
+        identity = np.linalg.solve(system, basis @ flat.T).T
+        return identity, (flat - identity @ basis).reshape(offsets.shape)
+
     def uncertainty(self) -> Array:
         """[K, K] covariance left by the fit: near 0 where the points settle a coefficient, 1 where they do not."""
         return self.weight * np.linalg.inv(self._system)
+
+
+def _motions(points: Array) -> Array:
+    """[6, 3 M] orthonormal: turns and shifts of points [M, 3]."""
+    centred = points - points.mean(0)
+    turns = [np.cross(axis, centred) for axis in np.eye(3)]
+    shifts = [np.broadcast_to(axis, points.shape) for axis in np.eye(3)]
+    return np.linalg.qr(np.stack([*turns, *shifts]).reshape(6, -1).T)[0].T

@@ -1,6 +1,6 @@
 """How near the default estimator comes to the true shape of heads that its own model cannot represent exactly.
 
-    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 90] [--json estimator.json]
+    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 216] [--portraits FOLDER] [--json estimator.json]
     (or name the file in $GEN3DFACE_ICT_HEADS)
 
 The prior of the estimator was learned from fits to ICT-FaceKit Light's heads too: other heads (seeds from 100,000 on),
@@ -29,7 +29,6 @@ import os
 import platform
 import subprocess
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,19 +37,18 @@ from alignment import align
 from correspondence import Correspondence, outer_faces, register
 from direct_fit import DirectFit
 from ict_heads import FACE, load_ict
-from ict_pictures import SIZE, Sitter, draw_sitter, portrait_skin
+from ict_pictures import SIZE, Sitter, draw_sitter, face_networks, openpeople_skins
 from now_protocol import crop, scan_to_mesh
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gen3dface.assets import fetch
 from gen3dface.errors import NoFaceError
 from gen3dface.estimators.default import fit_portrait, regressed_prior
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import ShapePrior
 from gen3dface.estimators.regression import bundled_regressor
 from gen3dface.heads import HeadModel, load_head_model
-from gen3dface.photo.portrait import Portrait, load_portrait
+from gen3dface.photo.portrait import PhotoModels, Portrait, load_portrait
 
 Array = NDArray[np.float64]
 BINS = ((0, 12), (12, 24), (24, 35))
@@ -88,20 +86,23 @@ class Bench:
 def main() -> None:
     arguments = _arguments()
     bench = _prepare(arguments.ict)
-    skins = _skins(bench.ict)
+    skins = openpeople_skins(bench.ict, SKINS)
     errors: dict[str, dict[str, dict[str, list[Array]]]] = {}
-    missed = 0
+    missed, networks = 0, face_networks()
+    known, standing = -1, {}
     for number in tqdm(range(arguments.heads), unit="picture"):
         name, span = _bin(number)
         # the same people in every bin, or a bin's gain would depend on whose size it happened to draw
         person = arguments.first_seed + number // len(BINS)
         sitter = draw_sitter(bench.ict, skins, span, person, arguments.expression)
         try:
-            portrait = load_portrait(sitter.image)
+            portrait = _portrait(sitter, arguments.portraits, f"{person}-{name}-{arguments.expression}", networks)
         except NoFaceError:
             missed += 1
             continue
-        for row, measured in measure(bench, sitter, portrait).items():
+        if person != known:
+            known, standing = person, measure_person(bench, sitter)
+        for row, measured in {**standing, **measure(bench, sitter, portrait)}.items():
             for measure_name, values in measured.items():
                 errors.setdefault(row, {}).setdefault(measure_name, {}).setdefault(name, []).append(values)
     summary = {row: {m: _summarise(bins) for m, bins in by.items()} for row, by in errors.items()}
@@ -111,8 +112,21 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1))
 
 
+def _portrait(sitter: Sitter, folder: Path | None, name: str, networks: PhotoModels) -> Portrait:
+    """What the networks say of a picture; kept in `folder`, so that a changed estimator is soon measured again."""
+    if folder is None:
+        return load_portrait(sitter.image, models=networks)
+    path = folder / f"{name}.safetensors"
+    if path.exists():
+        return Portrait.load(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    portrait = load_portrait(sitter.image, models=networks)
+    portrait.save(path)
+    return portrait
+
+
 def measure(bench: Bench, sitter: Sitter, portrait: Portrait) -> dict[str, dict[str, Array]]:
-    """Every row's errors (mm) of one head, by measure."""
+    """The errors (mm) of one picture by row and measure."""
     regressed = regressed_prior(portrait, bench.model)
     own = ShapePrior.standard(bench.model.identity_size)
 
@@ -120,12 +134,19 @@ def measure(bench: Bench, sitter: Sitter, portrait: Portrait) -> dict[str, dict[
         return fit_portrait(portrait, bench.model, bench.landmarks, prior).state.identity
 
     identities = {
-        MEAN: np.zeros(bench.model.identity_size),
-        POPULATION: bench.population.mean,
         "landmark fit, own prior": fit(own),
         "landmark fit, learned prior": fit(bench.population),
         "regression only": regressed.mean,
         "estimator (both)": fit(regressed),
+    }
+    return {name: _errors_of(bench, sitter, bench.vertices(z)) for name, z in identities.items()}
+
+
+def measure_person(bench: Bench, sitter: Sitter) -> dict[str, dict[str, Array]]:
+    """The errors of the rows that do not look at the picture."""
+    identities = {
+        MEAN: np.zeros(bench.model.identity_size),
+        POPULATION: bench.population.mean,
         "best of OpenHead (3D fit)": bench.direct(sitter.vertices),
     }
     rows = {name: _errors_of(bench, sitter, bench.vertices(z)) for name, z in identities.items()}
@@ -160,13 +181,6 @@ def _prepare(path: Path) -> Bench:
     pairs = register(ict, model, np.arange(*FACE))
     landmarks = LandmarkModel.from_head(model)
     return Bench(ict, model, pairs, landmarks, DirectFit(model, pairs), bundled_regressor().population())
-
-
-def _skins(ict: HeadModel) -> list[Array]:
-    with zipfile.ZipFile(fetch("openpeople")) as archive:
-        names = [f"openpeople/data/curated/{person}/assets/studio_portrait.jpg" for person in SKINS]
-        portraits = [load_portrait(archive.read(name)) for name in names]
-    return [portrait_skin(portrait, ict) for portrait in portraits]
 
 
 def _bin(number: int) -> tuple[str, tuple[float, float]]:
@@ -220,9 +234,10 @@ def _setting(arguments: argparse.Namespace, bench: Bench, missed: int) -> dict[s
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ict", type=Path, nargs="?", default=os.environ.get("GEN3DFACE_ICT_HEADS"))
-    parser.add_argument("--heads", type=int, default=90)
+    parser.add_argument("--heads", type=int, default=216)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--expression", type=float, default=0.0, help="largest weight of the sitters' expressions")
+    parser.add_argument("--portraits", type=Path, help="folder in which the pictures' landmarks are kept")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.ict is None or not Path(arguments.ict).is_file():

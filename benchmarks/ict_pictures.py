@@ -6,7 +6,10 @@ the portrait's own shading. Eyes are painted. Every picture follows from its see
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -16,10 +19,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from gen3dface.assets import fetch
 from gen3dface.cameras import Cameras
 from gen3dface.estimators.default import estimate_bald
 from gen3dface.heads import HeadModel, vertex_normals
-from gen3dface.photo.portrait import Portrait
+from gen3dface.photo.detect import FaceDetector
+from gen3dface.photo.landmarks import FaceLandmarker, FaceLandmarks
+from gen3dface.photo.matte import PersonMatter
+from gen3dface.photo.portrait import PhotoModels, Portrait, load_portrait
 from gen3dface.raster import rasterize
 
 Array = NDArray[np.float64]
@@ -31,11 +38,39 @@ _SEEN = 0.35  # least cosine at which a vertex takes its colour from the portrai
 class Sitter:
     """A picture and what is true of it."""
 
-    image: NDArray[np.uint8]  # [SIZE, SIZE, 3]
+    identity: Array  # [K] coefficients of ICT
     vertices: Array  # [V, 3] metres: the neutral head, without pose or expression
     landmarks: Array  # [478, 3] metres, NaN where unknown
     yaw: float  # degrees
     distance: float  # metres
+    draw: Callable[[], NDArray[np.uint8]]
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """[SIZE, SIZE, 3], drawn when first asked for."""
+        return self.draw()
+
+
+class _NoMatte(PersonMatter):
+    """The shape does not ask for the matte; leaving it out halves the time."""
+
+    def __call__(
+        self, image: NDArray[np.uint8], face: FaceLandmarks, others: Sequence[FaceLandmarks] = ()
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        return np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.uint8)
+
+
+def face_networks() -> PhotoModels:
+    """For load_portrait: all that the shape depends on; the matte comes out empty."""
+    return PhotoModels(FaceDetector(), FaceLandmarker(), _NoMatte())
+
+
+def openpeople_skins(ict: HeadModel, people: Sequence[str]) -> list[Array]:
+    """The skins of OpenPeople's portraits, P001 to P010."""
+    with zipfile.ZipFile(fetch("openpeople")) as archive:
+        names = [f"openpeople/data/curated/{person}/assets/studio_portrait.jpg" for person in people]
+        portraits = [load_portrait(archive.read(name)) for name in names]
+    return [portrait_skin(portrait, ict) for portrait in portraits]
 
 
 def portrait_skin(portrait: Portrait, ict: HeadModel) -> Array:
@@ -108,9 +143,17 @@ def draw_sitter(
     yaw = rng.choice([-1, 1]) * rng.uniform(*yaw_range)
     camera, distance = _camera(yaw, rng)
     posed = seated.mesh(identity, weights)
-    image = _render(posed.vertices, ict, skins[rng.integers(len(skins))], camera, rng)
+    skin = skins[rng.integers(len(skins))]
     landmarks = replace(neutral).landmarks().numpy().astype(np.float64)
-    return Sitter(image, neutral.vertices.numpy().astype(np.float64), landmarks, float(yaw), distance)
+    vertices = neutral.vertices.numpy().astype(np.float64)
+    return Sitter(
+        identity.numpy().astype(np.float64),
+        vertices,
+        landmarks,
+        float(yaw),
+        distance,
+        lambda: _render(posed.vertices, ict, skin, camera, rng),
+    )
 
 
 def seat_eyes(ict: HeadModel) -> HeadModel:

@@ -34,8 +34,9 @@ class Surface:
         count = min(CANDIDATES, len(self.corners))
         _, near = self._tree.query(points, k=count)
         near = np.asarray(near).reshape(len(points), count)
-        weights = closest_weights(points[:, None], self.corners[near])
-        found = (weights[..., None] * self.corners[near]).sum(-2)
+        corners = self.corners[near]
+        weights = closest_weights(points[:, None], corners)
+        found = np.einsum("nkc,nkcd->nkd", weights, corners)
         squared = ((found - points[:, None]) ** 2).sum(-1)
         best = squared.argmin(1)
         row = np.arange(len(points))
@@ -47,29 +48,20 @@ def closest_weights(points: Array, triangles: Array) -> Array:
 
     The foot of the perpendicular where it falls inside, else the nearest point of the three edges.
     """
-    a, b, c = np.moveaxis(triangles, -2, 0)
-    inside = _plane_weights(points, a, b, c)
-    edges = [_edge_weights(points, triangles, i, j) for i, j in ((0, 1), (1, 2), (2, 0))]
-    stacked = np.stack(edges, -2)  # [.., 3 edges, 3]
-    feet = (stacked[..., None] * triangles[..., None, :, :]).sum(-2)
-    nearest = ((feet - points[..., None, :]) ** 2).sum(-1).argmin(-1)
-    on_edge = np.take_along_axis(stacked, nearest[..., None, None], -2)[..., 0, :]
-    return np.where((inside >= 0).all(-1, keepdims=True), inside, on_edge)
-
-
-def _plane_weights(points: Array, a: Array, b: Array, c: Array) -> Array:
-    u, v, w = b - a, c - a, points - a
-    uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
-    wu, wv = (w * u).sum(-1), (w * v).sum(-1)
+    a = triangles[..., 0, :]
+    u, v, w = triangles[..., 1, :] - a, triangles[..., 2, :] - a, points - a
+    uu, uv, vv, wu, wv = (np.einsum("...i,...i->...", x, y) for x, y in ((u, u), (u, v), (v, v), (w, u), (w, v)))
     area = np.maximum(uu * vv - uv * uv, 1e-300)
-    beta, gamma = (vv * wu - uv * wv) / area, (uu * wv - uv * wu) / area
+    plane = np.stack([vv * wu - uv * wv, uu * wv - uv * wu]) / area
+    none, across = np.zeros_like(uu), _share(wv - wu - uv + uu, uu - 2 * uv + vv)
+    edges = np.array([[_share(wu, uu), none], [none, _share(wv, vv)], [1 - across, across]])  # [3, 2, ..]
+    beta, gamma = edges[:, 0], edges[:, 1]
+    cost = beta**2 * uu + 2 * beta * gamma * uv + gamma**2 * vv - 2 * (beta * wu + gamma * wv)
+    nearest = np.take_along_axis(edges, cost.argmin(0)[None, None], 0)[0]
+    inside = (plane >= 0).all(0) & (plane.sum(0) <= 1)
+    beta, gamma = np.where(inside, plane, nearest)
     return np.stack([1 - beta - gamma, beta, gamma], -1)
 
 
-def _edge_weights(points: Array, triangles: Array, i: int, j: int) -> Array:
-    start, along = triangles[..., i, :], triangles[..., j, :] - triangles[..., i, :]
-    share = ((points - start) * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-300)
-    share = np.clip(share, 0, 1)
-    out = np.zeros((*share.shape, 3))
-    out[..., i], out[..., j] = 1 - share, share
-    return out
+def _share(part: Array, whole: Array) -> Array:
+    return np.clip(part / np.maximum(whole, 1e-300), 0, 1)

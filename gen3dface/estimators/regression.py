@@ -3,15 +3,17 @@
 The detector draws towards its own average face and errs in patches; a regression from what it says of known heads
 undoes what can be undone. Features are the principal components of the landmarks, turned to the front by Procrustes
 alignment to the mean head, their products with the viewing direction, and the expression network's weights, so that
-an expression is not taken for an identity. The pictures show OpenHeads; before the regression is learned, they are
-carried over to a population of heads that goes back to scans of real people (ICT-FaceKit Light), whose mean and
-covariance come along for photos that the regression does not understand. tools/train_estimator.py makes the data file.
+an expression is not taken for an identity. It is learned from pictures of OpenHead's sliders, carried over to a
+population of heads that goes back to scans of real people (ICT-FaceKit Light), and refined on pictures of that
+population itself. Its mean and covariance come along for photos that the regression does not understand.
+tools/train_estimator.py makes the data file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
@@ -122,14 +124,22 @@ def bundled_regressor() -> Regressor:
     try:
         path = resources.files("gen3dface.estimators") / "data" / "regressor.npz"
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            data = dict(archive)
-        scalars: dict[str, Any] = {"model_digest": str(data["model_digest"]), "range_limit": float(data["range_limit"])}
-        names = [f.name for f in fields(Regressor) if f.name not in scalars]
-        return Regressor(**{name: data[name].astype(np.float64) for name in names}, **scalars)
+            return read_regressor(archive)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise EstimationError(
             f"The regressor's data file is missing or damaged; reinstall gen3dface. ({error!r})"
         ) from error
+
+
+def read_regressor(archive: Mapping[str, NDArray]) -> Regressor:
+    """A regressor from its data file's arrays; raises KeyError, ValueError or TypeError where these are not such."""
+    values: dict[str, Any] = {
+        "model_digest": str(archive["model_digest"]),
+        "range_limit": float(archive["range_limit"]),
+    }
+    names = [f.name for f in fields(Regressor) if f.name not in values]
+    values |= {name: archive[name].astype(np.float64) for name in names}
+    return Regressor(**values)
 
 
 def regressor_for(model: HeadModel) -> Regressor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ from gen3dface.raster import rasterize
 
 SHARD = 250
 PRESENCE = 0.5
+
+
+class Sampler(Protocol):
+    """Makes one training sample from a seed, or None where no face is found."""
+
+    def sample(self, seed: int) -> dict[str, NDArray] | None: ...
 
 
 @dataclass
@@ -133,7 +140,7 @@ class Studio:
         return mask.astype(bool)
 
 
-def make_shards(studio: Studio, folder: Path, count: int, first_seed: int) -> None:
+def make_shards(studio: Sampler, folder: Path, count: int, first_seed: int) -> None:
     """Write `count` attempts as npz shards of at most SHARD samples; shards that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for start in tqdm(range(0, count, SHARD), desc="shards", unit="shard"):

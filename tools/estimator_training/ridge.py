@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from estimator_training.population import Population
 from estimator_training.transport import Transport
 from gen3dface.estimators.priors import LIPS
-from gen3dface.estimators.regression import KNOWN_WEIGHTS, Regressor, frontalise, model_digest, stack_features
+from gen3dface.estimators.regression import (
+    KNOWN_WEIGHTS,
+    Regressor,
+    frontalise,
+    model_digest,
+    read_regressor,
+    stack_features,
+)
 from gen3dface.heads import HeadModel
 from gen3dface.photo.landmarks import FACE_OVAL
 
@@ -40,7 +47,7 @@ def train(samples: dict[str, NDArray], model: HeadModel, population: Population)
     features = stack_features(components, view, blendshapes)
     frame = replace(frame, feature_mean=features.mean(0), feature_scale=features.std(0) + 0.03)
     scaled = (features - frame.feature_mean) / frame.feature_scale
-    metric = _face_metric(model)
+    metric = face_metric(model)
     errors = {p: _held_out(scaled, identity, kept, p) for p in PENALTIES}
     best = min(errors, key=lambda p: float(np.einsum("nk,kl,nl->", errors[p], metric, errors[p])))
     weights, intercept = _ridge(scaled, identity, best)
@@ -51,7 +58,7 @@ def train(samples: dict[str, NDArray], model: HeadModel, population: Population)
         frame, weights=weights, intercept=intercept, covariance=covariance,
         range_precision=range_precision, range_limit=range_limit,
     )  # fmt: skip
-    return regressor, _report(errors[best], identity[kept:] - population.mean, metric, len(identity), best)
+    return regressor, report(errors[best], identity[kept:] - population.mean, metric, len(identity), best)
 
 
 def _carried(samples: dict[str, NDArray], frame: Regressor, kept: int) -> tuple[Array, Array, Array, Array]:
@@ -80,6 +87,12 @@ def save(regressor: Regressor, provenance: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)
     logger.info("%s: %d bytes", path, path.stat().st_size)
+
+
+def load(path: Path) -> tuple[Regressor, dict[str, Any]]:
+    """What `save` wrote, and its provenance."""
+    with np.load(path, allow_pickle=False) as data:
+        return read_regressor(data), json.loads(data["provenance"].tobytes())
 
 
 def _frame(model: HeadModel, population: Population) -> Regressor:
@@ -116,7 +129,7 @@ def _held_out(features: Array, identity: Array, kept: int, penalty: float) -> Ar
     return identity[kept:] - features[kept:] @ weights - intercept
 
 
-def _face_metric(model: HeadModel) -> Array:
+def face_metric(model: HeadModel) -> Array:
     """[K, K]: mean squared displacement of the face's vertices, square metres, by pairs of coefficients."""
     face = model.identity_basis[:, model.regions["face"]].numpy().astype(np.float64)
     face = face - face.mean(1, keepdims=True)
@@ -130,7 +143,7 @@ def _training_range(place: Array) -> tuple[Array, float]:
     return precision, float(np.quantile(distance, RANGE_QUANTILE) * 1.5)
 
 
-def _report(residual: Array, identity: Array, metric: Array, count: int, penalty: float) -> dict[str, Any]:
+def report(residual: Array, identity: Array, metric: Array, count: int, penalty: float) -> dict[str, Any]:
     def rms(offsets: Array) -> float:
         return float(np.sqrt(np.einsum("nk,kl,nl->n", offsets, metric, offsets)).mean() * 1000)
 
