@@ -25,7 +25,7 @@ class Build:
 
 
 def random_build(male: float, heavy: float, generator: np.random.Generator) -> Build:
-    """Shoulders of women and men (ANSUR: half of the biacromial breadth and the deltoids)."""
+    """Shoulders of women and men; the numbers were chosen by eye."""
     width = 0.195 + 0.04 * male + 0.007 * heavy + generator.normal(0, 0.01)
     depth = 0.115 + 0.015 * male + 0.012 * heavy + generator.normal(0, 0.006)
     return Build(float(width), float(depth), float(generator.uniform(0.02, 0.07)))

@@ -1,8 +1,9 @@
 """What a landmark and expression network would say of a face whose truth is known.
 
 Its errors are no white noise: whole brows and jaws move together, the outline slides, the far side wanders, and the
-face is drawn toward the average one. Sizes follow `estimators.priors.landmark_spread`, which was measured on real
-networks.
+face is drawn toward the average one. Their relative sizes are those that the estimator believes in
+(`estimators.priors.landmark_spread`); the overall size was chosen so that fits leave residuals like those of real
+photos (about 1 % of the distance between the eyes, docs/estimator.md), not measured on a detector.
 """
 
 from __future__ import annotations
