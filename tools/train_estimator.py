@@ -41,7 +41,7 @@ SOURCES = {
     "training": "tools/train_estimator.py",
 }
 
-REFINED_ON = "pictures of ICT-FaceKit Light's heads (MIT), some with skins of openpeople 0.1.2's portraits (MIT)"
+REFINED_ON = "pictures of ICT-FaceKit Light's heads (MIT), some with skins of openpeople 0.1.2's P001-P007 (MIT)"
 
 
 def main() -> None:

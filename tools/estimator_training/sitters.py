@@ -20,7 +20,7 @@ from ict_pictures import draw_sitter, face_networks, openpeople_skins
 from gen3dface.errors import NoFaceError
 from gen3dface.photo.portrait import PhotoModels, load_portrait
 
-SKINS = ("P008", "P009", "P010")  # the benchmark's are P001 to P007
+SKINS = tuple(f"P{i:03d}" for i in range(1, 8))  # P008 to P010 are the benchmark's
 MAX_YAW = 40.0
 EXPRESSION = 0.6  # largest weight, in every other picture
 
