@@ -46,7 +46,7 @@ def main() -> int:
     figures |= _loss(out / "run" / "metrics.jsonl")
     samples = ShardSet(out / "data")
     validator = Validator(ValidationConfig(path=""), [samples[i] for i in range(IDENTITIES)], SIDE)
-    with trainer.averaged():
+    with trainer.average.applied():
         figures |= validator(trainer.pipe, out / "views.png")
     for name, value in figures.items():
         print(f"{name:20s} {value:.4g}")

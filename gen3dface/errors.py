@@ -61,6 +61,10 @@ class DataError(Gen3DFaceError):
     """Training data is missing, damaged, or other than its manifest says."""
 
 
+class TrainingError(Gen3DFaceError):
+    """A training run cannot go on."""
+
+
 class OutputError(Gen3DFaceError):
     """A result cannot be written."""
 

@@ -9,8 +9,9 @@ One step goes through these files in order:
 | `draws` | a position in the run | one item: views, step, noise, dropped conditions |
 | `denoiser` | a batch of items | the loss, with gradients into every trained network |
 | `objective` | prediction, noise, clean latents | the paper's loss |
-| `optimiser` | gradients | weights, their moving average |
+| `optimiser`, `average` | gradients | weights, their moving average |
 | `checkpoints` | all of it | a folder that is whole or not there |
 
-`trainer.Trainer` runs them; `config` says how; `gen3dface.train` is the door.
+`latents` keeps a learned autoencoder's latents beside the prepared heads. `trainer.Trainer` runs all of it after
+`start`; `config` says how; `gen3dface.train` is the door.
 """

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from gen3dface.errors import ConfigError
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.pipelines import Gen3DFacePipeline
-from gen3dface.pipelines.conditions import Networks, encode_pictures, encode_scene
+from gen3dface.pipelines.conditions import Networks, encode_scene
 from gen3dface.pipelines.scene import Scene
 from gen3dface.pipelines.steps import denoised, scene_volumes
 from gen3dface.training.config import ObjectiveConfig
 from gen3dface.training.draws import Item
+from gen3dface.training.latents import encode_views
 from gen3dface.training.objective import add_noise, loss_weights, multiview_loss, target
 
 TRAINABLE = ("unet", "conditioner", "token_projection", "image_encoder")
@@ -82,9 +83,7 @@ class TrainingDenoiser(nn.Module):
         nets = self._networks(device)
         unpacked = [item.head.unpack(device) for item in items]
         scene = encode_scene(nets, [head for head, _ in unpacked])
-        pictures = torch.stack([views for _, views in unpacked])
-        flat = pictures.flatten(0, 1)
-        clean = encode_pictures(nets, flat[:, :3], flat[:, 3:]).unflatten(0, pictures.shape[:2])
+        clean = torch.stack([_clean(nets, item, views) for item, (_, views) in zip(items, unpacked, strict=True)])
         noise = torch.stack([item.noise for item in items]).to(device)
         timestep = torch.tensor([item.timestep for item in items], device=device)
         alpha = self.get_buffer("alphas")[timestep]
@@ -114,6 +113,12 @@ def without(scene: Scene, kept: Tensor) -> Scene:
         input_latent=scene.input_latent * _rows(kept[:, 1], scene.input_latent),
         conditions=None if conditions is None else conditions * _rows(kept[:, 1], conditions),
     )
+
+
+def _clean(nets: Networks, item: Item, views: Tensor) -> Tensor:
+    """An item's clean latents [N, C, h, w], kept or encoded from its views [N, 4, S, S]."""
+    kept = item.head.latents
+    return encode_views(nets, views) if kept is None else kept.to(views.device).float()
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ run that was killed goes on exactly as it would have gone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,24 @@ class Draws(Dataset[Item]):
         generator = torch.Generator().manual_seed(int(random.integers(2**63)))
         noise = torch.randn(len(head.targets), *self.latent_shape, generator=generator)
         return Item(head, noise, timestep, kept)
+
+
+class Positions:
+    """Positions of one process's parts: step by step, `accumulate` parts a step. Sized as the rest of the run."""
+
+    def __init__(self, config: TrainConfig, share: int, rank: int, start: int) -> None:
+        self.config, self.share, self.rank, self.start = config, share, rank, start
+
+    def __len__(self) -> int:
+        return (self.config.iterations - self.start) * self.config.optimiser.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        settings = self.config.optimiser
+        ranks = settings.batch // (self.share * settings.accumulate)
+        for step in range(self.start, self.config.iterations):
+            for part in range(settings.accumulate):
+                first = step * settings.batch + (part * ranks + self.rank) * self.share
+                yield list(range(first, first + self.share))
 
 
 def dropped_kind(rates: DropoutConfig, uniform: float) -> str:

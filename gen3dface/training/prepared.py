@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1  # raise it when what is prepared changes
 _REACH = 0.2  # metres that a position's byte spans to each side
 _SIGNED = 6  # planes of a projection in -1..1: position and normal; those before them are in 0..1
-_BY_VIEW = ("targets", "planes", "world_to_camera", "intrinsics")
+_BY_VIEW = ("targets", "planes", "world_to_camera", "intrinsics", "latents")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class PackedHead:
     intrinsics: Tensor  # [N, 3, 3]
     planes: Tensor | None = None  # uint8 [N, P, S, S] what the views are told of the photo
     vertex_features: Tensor | None = None  # [V, C] float16
+    latents: Tensor | None = None  # float16 [N, C, h, w] of the targets, where they are kept
 
     def unpack(self, device: torch.device | str) -> tuple[Prepared, Tensor]:
         """The head's conditions, and its true views [N, 4, S, S] in 0..1, on a device."""

@@ -31,6 +31,7 @@ class RunFolder:
         self.folder = Path(folder)
         self.checkpoints = self.folder / "checkpoints"
         self.pipeline = self.folder / "pipeline"
+        self.pictures = self.folder / "validation"
         self.metrics = self.folder / "metrics.jsonl"
 
     def begin(self, config: TrainConfig, sources: Sequence[Source]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +16,10 @@ from tqdm import tqdm
 
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shard_set import ShardSet, ShuffledOrder
+from gen3dface.pipelines.conditions import Networks
 from gen3dface.training.config import DataConfig, SourceConfig
 from gen3dface.training.facescape import FaceScape
+from gen3dface.training.latents import LatentFolder, keeps_latents
 from gen3dface.training.prepared import PackedHead, Preparation, PreparedFolder, chosen_views
 
 _BLOCK = 1024  # positions whose sources are drawn together
@@ -51,6 +54,13 @@ class Heads:
     def __init__(self, source: Source, preparation: Preparation, cache: str | None) -> None:
         self.source, self.preparation = source, preparation
         self.folder = PreparedFolder(Path(cache) / preparation.key(source.data_hash)) if cache else None
+        self.latents: LatentFolder | None = None
+
+    def fill_latents(self, nets: Networks, rank: int = 0, ranks: int = 1) -> None:
+        """After `fill` by all processes: encode the true views of this process's share, where that is worth it."""
+        if self.folder is not None and keeps_latents(nets):
+            self.latents = LatentFolder(self.folder, nets.vae)
+            self.latents.fill(self.source.keys, nets, rank, ranks)
 
     def fill(self, workers: int, rank: int = 0, ranks: int = 1) -> None:
         """Prepare this process's share of the heads that the cache lacks."""
@@ -68,7 +78,9 @@ class Heads:
         if self.folder is None:
             head = self.preparation(self.source[index])
             return chosen_views(head, choose(len(head.targets) - 1))
-        return self.folder.get(key, choose(self.folder.views(key) - 1))
+        views = choose(self.folder.views(key) - 1)
+        head = self.folder.get(key, views)
+        return head if self.latents is None else replace(head, latents=self.latents.get(key, views))
 
 
 class Chooser(Protocol):

@@ -1,20 +1,23 @@
 """The loss of a batch against one put together by hand, and where its gradients go."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from gen3dface.errors import ConfigError
+from gen3dface.errors import ConfigError, DataError
 from gen3dface.pipelines import Gen3DFacePipeline, codec
 from gen3dface.pipelines.conditions import encode_scene, networks_of
 from gen3dface.pipelines.steps import denoised, scene_volumes
 from gen3dface.training.config import ObjectiveConfig
 from gen3dface.training.denoiser import TrainingDenoiser
 from gen3dface.training.draws import KEPT, Item
-from gen3dface.training.prepared import chosen_views
-from gen3dface.training.trainer import preparation_for
+from gen3dface.training.latents import LatentFolder, keeps_latents
+from gen3dface.training.prepared import PreparedFolder, chosen_views
+from gen3dface.training.start import preparation_for
 from tests.data_synth.samples import random_sample
 from tests.pipelines.tiny_models import PAPER, SMALL, tiny_pipeline
 
@@ -119,3 +122,35 @@ def test_frozen_networks_stay_as_they_are() -> None:
     assert all(torch.equal(before[name], b) for name, b in denoiser.named_buffers())
     with pytest.raises(ConfigError, match="frozen"):
         TrainingDenoiser(pipe, ObjectiveConfig(), ["unet", "conditioner", "image_encoder"])
+
+
+@torch.no_grad()
+def test_kept_latents_are_those_of_the_autoencoder(tmp_path: Path) -> None:
+    """To half precision; of the chosen views; made anew for another autoencoder."""
+    pipe, other = tiny_pipeline(PAPER), tiny_pipeline(PAPER, seed=1)
+    sample = random_sample("x", 0, views=3)
+    folder = PreparedFolder(tmp_path)
+    folder.put("x", preparation_for(pipe)(sample))
+    latents = LatentFolder(folder, pipe.vae)
+    latents.fill(["x"], networks_of(pipe))
+    views = sample.views.float() / 255
+    truth = codec.encode(pipe.vae, views[:, :3], views[:, 3:])
+    torch.testing.assert_close(latents.get("x", [2, 0]).float(), truth[[2, 0]], rtol=1e-3, atol=1e-3)
+    assert latents.folder != LatentFolder(folder, other.vae).folder
+    item = _items(pipe)[0]
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    kept = replace(item, head=replace(item.head, latents=torch.ones(2, 4, 8, 8, dtype=torch.float16)))
+    assert denoiser([kept]).item() != denoiser([item]).item()
+    kept = replace(item, head=replace(item.head, latents=_encoded(pipe, item).half()))
+    assert denoiser([kept]).item() == pytest.approx(denoiser([item]).item(), rel=1e-3)
+    assert keeps_latents(networks_of(pipe)) and not keeps_latents(networks_of(tiny_pipeline(SMALL)))
+    assert not keeps_latents(networks_of(tiny_pipeline(PAPER, posterior="sample")))
+    path = latents.path("x")
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match="damaged"):
+        latents.get("x", [0])
+
+
+def _encoded(pipe: Gen3DFacePipeline, item: Item) -> Tensor:
+    views = item.head.targets.float() / 255
+    return codec.encode(pipe.vae, views[:, :3], views[:, 3:])

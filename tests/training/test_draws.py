@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gen3dface.training.config import DataConfig, DropoutConfig, SourceConfig
-from gen3dface.training.draws import choose_views, dropped_kind
+from gen3dface.training.draws import Positions, choose_views, dropped_kind
 from gen3dface.training.sources import Mixture
-from gen3dface.training.trainer import Positions, Trainer
+from gen3dface.training.trainer import Trainer
 from tests.training.conftest import Configure
 
 SOURCE = SourceConfig(path="x")

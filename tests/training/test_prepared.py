@@ -14,7 +14,7 @@ from gen3dface.pipelines.conditions import build_scene, encode_scene, networks_o
 from gen3dface.pipelines.preview import Preview
 from gen3dface.pipelines.subjects import load_subjects
 from gen3dface.training.prepared import PreparedFolder, chosen_views, pack_told, unpack_told
-from gen3dface.training.trainer import preparation_for
+from gen3dface.training.start import preparation_for
 from tests.data_synth.samples import random_sample
 from tests.pipelines.tiny_models import PAPER, SMALL, tiny_pipeline
 
