@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
-from gen3dface.errors import ConfigError, DataError
-from gen3dface.files import write_atomically
+from gen3dface.errors import ConfigError, DataError, OutputError
+from gen3dface.files import write_atomically, write_failure
 from gen3dface.training.config import TrainConfig
 from gen3dface.training.sources import Source, data_hash
 
@@ -29,6 +30,7 @@ class RunFolder:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._lock = FileLock(self.folder / ".lock", is_singleton=True)
         self.checkpoints = self.folder / "checkpoints"
         self.pipeline = self.folder / "pipeline"
         self.pictures = self.folder / "validation"
@@ -40,8 +42,15 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a run with another configuration.
             DataError: it was trained on other data.
+            OutputError: another process trains in it at this moment, or it cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)  # until the process ends, however it ends
+        except Timeout as error:
+            raise OutputError(f"Another process trains in {self.folder}; wait for its end or stop it.") from error
+        except OSError as error:
+            raise OutputError(write_failure(self.folder, error)) from error
         path, data = self.folder / "config.yaml", self.folder / "data.json"
         found = {
             "hash": data_hash(sources),

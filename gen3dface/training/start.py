@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -37,12 +38,18 @@ def start_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
 
     Raises:
         MissingExtraError: a tracker is not installed.
+        ConfigError: the processes that were launched do not find each other.
     """
     precision: str | None = config.precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     trackers = _trackers(config.log.trackers) or None
-    accelerator = Accelerator(mixed_precision=precision, log_with=trackers, project_dir=str(folder))
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # accelerate takes several processes on CPUs for as many runs of their own unless it is told
+    cpu = launched > 1 and not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision, log_with=trackers, project_dir=str(folder))
+    if accelerator.num_processes != launched:
+        raise ConfigError(f"{launched} processes were launched, accelerate joined {accelerator.num_processes}.")
     accelerator.init_trackers("gen3dface")
     return accelerator
 

@@ -23,7 +23,7 @@ _LIMIT = 1800  # seconds after which a process counts as stuck
 
 def _environment(**more: str) -> dict[str, str]:
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "ACCELERATE_USE_CPU": "true"}
+    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": ""}
     return {**os.environ, "PYTHONPATH": paths, **quiet, **more}
 
 

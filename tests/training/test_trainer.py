@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from PIL import Image
 
 from gen3dface.data_synth.shards import write_shard
-from gen3dface.errors import CheckpointError, ConfigError, DataError
+from gen3dface.errors import CheckpointError, ConfigError, DataError, OutputError
 from gen3dface.pipelines import Gen3DFacePipeline
 from gen3dface.training.checkpoints import Checkpoints
 from gen3dface.training.trainer import Trainer
@@ -115,6 +117,29 @@ def test_another_configuration_or_other_data_is_refused(unbroken: Path, tmp_path
     write_shard(tmp_path / "other", 0, [random_sample("z", 9, views=4)])
     with pytest.raises(DataError, match="other data"):
         Trainer(configure(data={"sources": [{"path": str(tmp_path / "other")}]}), unbroken)
+
+
+def test_two_processes_cannot_train_in_one_folder(unbroken: Path, tmp_path: Path, configure: Configure) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    hold = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
+    command = [sys.executable, "-c", hold, str(run / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="Another process"):
+            Trainer(configure(), run)
+        other.kill()
+    assert Trainer(configure(), run).progress.step == 4
+
+
+@pytest.mark.usefixtures("unbroken")  # accelerate is up, with one process
+def test_processes_that_do_not_find_each_other_are_refused(
+    tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """accelerate would take each for a run of its own."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were launched"):
+        Trainer(configure(), tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_is_named_not_skipped(unbroken: Path, tmp_path: Path, configure: Configure) -> None:
