@@ -122,8 +122,8 @@ def test_another_configuration_or_other_data_is_refused(unbroken: Path, tmp_path
 def test_two_processes_cannot_train_in_one_folder(unbroken: Path, tmp_path: Path, configure: Configure) -> None:
     run = tmp_path / "run"
     shutil.copytree(unbroken, run)
-    hold = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
-    command = [sys.executable, "-c", hold, str(run / ".lock")]
+    lock = f"import filelock; lock = filelock.FileLock({str(run / '.lock')!r}); lock.acquire()"
+    command = [sys.executable, "-c", f"{lock}; print('held', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with pytest.raises(OutputError, match="Another process"):
