@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gen3dface.pipelines.conditions import Networks
     from gen3dface.pipelines.gen3dface_pipeline import Gen3DFacePipeline
 
+_MOST_ETA = 1 - 1e-4
+
 
 def predict(
     pipe: Gen3DFacePipeline, latents: Tensor, t: Tensor, scene: Scene, guided: Scene, guidance: float
@@ -72,12 +74,14 @@ def guidance_scales(scale: float, interval: tuple[float, float], steps: int) -> 
 def step_arguments(scheduler: Any, eta: float, generator: Any, latents: Tensor, final: bool) -> dict[str, Any]:
     """What this scheduler's step takes beyond the usual; `final`: it is the last one.
 
-    The last step of DDIM adds no noise, as in the peers' samplers: what it added would stay in the views.
+    The last step of DDIM adds no noise, as in the peers' samplers: what it added would stay in the views. From a
+    schedule's terminal SNR of zero, eta = 1 leaves 1 - a - sigma^2 = 0 under DDIM's root (Song et al., 2021, eq. 12),
+    which rounding makes negative: it is kept a hair below.
     """
     known = inspect.signature(scheduler.step).parameters
     found: dict[str, Any] = {}
     if "eta" in known:
-        found["eta"] = eta
+        found["eta"] = min(eta, _MOST_ETA) if scheduler.config.get("rescale_betas_zero_snr") else eta
     if final and eta and "variance_noise" in known and "eta" in known:
         found["variance_noise"] = torch.zeros_like(latents)
     elif "generator" in known:
