@@ -1,8 +1,9 @@
 """What a rendered head costs, part by part, and a contact sheet of every cut.
 
-    python benchmarks/rendered_heads.py [--size 128] [--views 24] [--heads 8] [--sheet sheet.png]
+    python benchmarks/rendered_heads.py [--size 128] [--views 24] [--heads 8] [--samples | --sheet sheet.png]
 
-Times are CPU seconds of one thread after a first head has warmed everything up; run two of them for two cores.
+`--samples` times whole training samples instead: people, photo, the estimator's fit and views, end to end. Times are
+CPU seconds of one thread after a first head has warmed everything up; run two of them for two cores.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras, orbit
 from gen3dface.data_synth.rendered import Light, LitSurface, Scene, Strands, light_scene, render
 from gen3dface.data_synth.rendered.hair import CUT_SHARES, HairGrower, sample_facial, sample_style
+from gen3dface.data_synth.rendered.samples import make_sample
 from gen3dface.heads import HeadModel, load_head_model
 
 SHEET_AZIMUTHS = (0.0, 45.0, 90.0, 135.0, 180.0)
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=24)
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", action="store_true")
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -86,11 +89,24 @@ def main() -> None:
         return
     azimuths = torch.arange(options.views) * 360.0 / options.views
     cameras = orbit(azimuths, torch.zeros(options.views), radius=1.8, focal=4.5, size=options.size)
+    if options.samples:
+        time_samples(cameras, options.seed, options.heads)
+        return
     draw(make_head(model, grower, "bob", options.seed, Clock()), cameras, Clock())
     clock = Clock()
     for number in range(options.heads):
         draw(make_head(model, grower, None, options.seed + number, clock), cameras, clock)
     report(clock, options.heads, options.views)
+
+
+def time_samples(cameras: Cameras, seed: int, heads: int) -> None:
+    """Whole samples with the views of `cameras` and a photo of 288 px each."""
+    make_sample(seed + heads, cameras)
+    clock = Clock()
+    for number in range(seed, seed + heads):
+        with clock.part("sample"):
+            make_sample(number, cameras)
+    report(clock, heads, len(cameras))
 
 
 def report(clock: Clock, heads: int, views: int) -> None:

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from gen3dface.asset_table import ASSETS
-from gen3dface.assets import home
+from gen3dface.assets import fetch
 from gen3dface.cameras import Cameras, orbit, rig
 from gen3dface.data_synth.rendered import light_scene, render
 from gen3dface.data_synth.rendered.lights import Light
 from gen3dface.data_synth.rendered.people.person import random_person, scene_of
-from gen3dface.data_synth.rendered.people.skin_library import FOLDER, load_skins
+from gen3dface.data_synth.rendered.people.skin_library import Skin, load_skins
 from gen3dface.data_synth.rendered.samples.align import best_similarity
 from gen3dface.data_synth.rendered.samples.detector import detected_landmarks
 from gen3dface.data_synth.rendered.samples.lens import random_lens
 from gen3dface.data_synth.rendered.samples.make import make_sample, sit
 from gen3dface.data_synth.rendered.samples.pool import make_samples
 from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.errors import AssetError
 from gen3dface.heads import load_head_model
 from gen3dface.photo.detect import FaceDetector
 from gen3dface.photo.parts import BACKGROUND, FACE_SKIN, HAIR
@@ -124,21 +124,26 @@ def test_coverage_equals_an_independent_mask() -> None:
     assert ((alpha > 0.5) != mask).float().mean() < 0.004
 
 
+@pytest.fixture(scope="module")
+def skins() -> tuple[Skin, ...]:
+    """The true ones, baked into the cache on first use."""
+    try:
+        fetch("yunet")
+        return load_skins()
+    except AssetError as error:
+        pytest.skip(f"needs assets: {error}")
+
+
+@pytest.mark.usefixtures("skins")
 def test_the_pool_gives_what_one_process_gives() -> None:
     """In the order of the seeds, from workers or without."""
-    folder = home() / FOLDER
-    if not (folder / "skins.json").exists():
-        pytest.skip("the skins are not baked: gen3dface.data_synth.rendered.people.skin_library.load_skins() does")
     alone = [s.to_members() for s in make_samples([5, 4], 0, size=16, progress=False)]
     pooled = [s.to_members() for s in make_samples([5, 4], 1, size=16, progress=False)]
     assert alone == pooled
 
 
-def test_the_detector_finds_rendered_faces() -> None:
+def test_the_detector_finds_rendered_faces(skins: tuple[Skin, ...]) -> None:
     """YuNet, in at least nine of ten random photos that are taken more or less from the front."""
-    folder = home() / FOLDER
-    if not (folder / "skins.json").exists() or not (home() / "assets" / ASSETS["yunet"].file_name).exists():
-        pytest.skip("skins and YuNet are not in the cache")
     detector = FaceDetector()
-    found = [detector(sit(seed, load_skins(), yaw_limit=25.0).portrait.image) for seed in range(10)]
+    found = [detector(sit(seed, skins, yaw_limit=25.0).portrait.image) for seed in range(10)]
     assert sum(any(face.score > 0.6 for face in faces) for faces in found) >= 9

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gen3dface.data_synth.rendered.hair import HairStyle
 from gen3dface.data_synth.rendered.people.body import Array, Faces, clipped, compact
 from gen3dface.data_synth.rendered.people.fabric import Fabric, random_dye, random_fabric
+from gen3dface.data_synth.rendered.people.surfaces import cloth_surface, plain_surface
 from gen3dface.data_synth.rendered.people.traits import Traits
 from gen3dface.data_synth.rendered.scene import LitSurface
 from gen3dface.data_synth.rendered.strands import Strands
@@ -21,6 +22,7 @@ _GLASSES, _SUN = 0.14, 0.1  # shares of people with glasses, and of those that a
 _HATS = {"none": 0.93, "beanie": 0.025, "cap": 0.03, "scarf": 0.015}
 _LOW_CUTS = ("buzz", "short", "crop", "swept", "receding", "ring", "bald", "bob", "long", "wavy", "fringe")
 _PRESS = 0.89  # how far hair under headgear is pressed toward the head's centre
+_CROWN = 0.3  # metres up, where the middle of headgear's fabric lies
 _OFF = 0.011  # metres from the skin to headgear
 _SMOKE = np.array([0.012, 0.012, 0.014], np.float32)  # linear, of dark lenses
 _NOSE, _EYES = 168, (468, 473)  # landmarks: the nose's root, right and left iris
@@ -111,12 +113,12 @@ def _hat(accessories: Accessories, points: Array, mesh: HeadMesh, model: HeadMod
     shell[:, 1] += crown * (0.012 if accessories.hat == "beanie" else 0.004)
     cut, cut_faces = clipped(shell, faces, -height)
     cut, cut_faces = _largest(cut, cut_faces)
-    out = [_fabric_surface(cut, cut_faces, accessories.fabric)]
+    out = [cloth_surface(cut, cut_faces, accessories.fabric, _CROWN)]
     rim = _rim(cut, cut_faces)
     if accessories.hat == "beanie":
-        out.append(_fabric_surface(*_tube(cut[rim], 0.006, closed=True), accessories.fabric))
+        out.append(cloth_surface(*_tube(cut[rim], 0.006, closed=True), accessories.fabric, _CROWN))
     else:
-        out.append(_fabric_surface(*_visor(cut[rim]), accessories.fabric))
+        out.append(cloth_surface(*_visor(cut[rim]), accessories.fabric, _CROWN))
     return out
 
 
@@ -127,7 +129,7 @@ def _scarf(accessories: Accessories, points: Array, normals: Array, faces: Faces
     field = np.where(rest[:, 2] > 0.0, 1.0 - opening, -0.5)
     low = np.clip((-0.06 - rest[:, 1]) / 0.08, 0, 1)
     shell = _flattened(points + (0.009 + 0.012 * low)[:, None] * normals, model)
-    return _fabric_surface(*clipped(shell, faces, field), accessories.fabric)
+    return cloth_surface(*clipped(shell, faces, field), accessories.fabric, _CROWN)
 
 
 def _flattened(points: Array, model: HeadModel, rounds: int = 60) -> Array:
@@ -171,8 +173,8 @@ def _glasses(accessories: Accessories, mesh: HeadMesh, model: HeadModel) -> list
     bridge = np.column_stack([inner[0] + (inner[1] - inner[0]) * arch, height_of, np.full(8, front + 0.001)])
     parts.append(_tube(bridge, accessories.thickness, closed=False))
     assert accessories.frame is not None
-    out = [_plain_surface(*part, accessories.frame, 0.08, 60) for part in parts]
-    return out + [_plain_surface(*part, _SMOKE, 0.12, 120) for part in glass]
+    out = [plain_surface(*part, accessories.frame, 0.08, 60) for part in parts]
+    return out + [plain_surface(*part, _SMOKE, 0.12, 120) for part in glass]
 
 
 def _temple(hinge: Array, side: int, mesh: HeadMesh, model: HeadModel) -> Array:
@@ -243,19 +245,3 @@ def _visor(rim: Array) -> tuple[Array, Faces]:
     a = (np.arange(3)[:, None] * columns + np.arange(columns - 1)).ravel()
     faces = np.concatenate([np.stack([a, a + columns, a + 1], -1), np.stack([a + 1, a + columns, a + columns + 1], -1)])
     return np.concatenate(rows), faces
-
-
-def _fabric_surface(vertices: Array, faces: Faces, fabric: Fabric) -> LitSurface:
-    points, corners = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
-    uvs = fabric.uvs(points - points.new_tensor([0.0, 0.3, 0.0]))
-    return LitSurface(points, corners, fabric.albedo, uvs, corners, specular=0.02, shininess=8, two_sided=True)
-
-
-def _plain_surface(
-    vertices: Array, faces: Faces, colour: NDArray[np.float32], specular: float, shininess: float
-) -> LitSurface:
-    albedo = torch.from_numpy(np.broadcast_to(colour, vertices.shape).astype(np.float32))
-    return LitSurface(
-        torch.from_numpy(vertices).float(), torch.from_numpy(faces), albedo, specular=specular, shininess=shininess,
-        two_sided=True,
-    )  # fmt: skip

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gen3dface.data_synth.rendered.people.body import Array, Build, Faces, clipped, torso
 from gen3dface.data_synth.rendered.people.fabric import Fabric, random_fabric
+from gen3dface.data_synth.rendered.people.surfaces import cloth_surface, plain_surface
 from gen3dface.data_synth.rendered.scene import LitSurface
 from gen3dface.heads import HeadModel
 from gen3dface.heads.normals import vertex_normals
@@ -57,11 +58,11 @@ def dress(vertices: torch.Tensor, model: HeadModel, outfit: Outfit, tone: NDArra
     base = _neck_base(points, model)
     out = []
     if outfit.cut in ("scoop", "v"):
-        out.append(_surface(skirt, skirt_faces, tone, 0.03, 12))
+        out.append(plain_surface(skirt, skirt_faces, tone, 0.03, 12))
     for layer, (height_over_line, offset) in enumerate(_layers(outfit, body, base)):
         shell = body + offset * normals
         cut, cut_faces = clipped(shell, body_faces, height_over_line)
-        out.append(_cloth(cut, cut_faces, outfit.fabrics[layer]))
+        out.append(cloth_surface(cut, cut_faces, outfit.fabrics[layer]))
     return out + _collars(outfit, points, model, base)
 
 
@@ -117,7 +118,7 @@ def _collars(outfit: Outfit, points: Array, model: HeadModel, base: float) -> li
     profile, opening = profiles[outfit.cut]
     turn = np.linspace(opening, 2 * np.pi - opening, 97)
     vertices, faces = _strip(turn, profile, points, model, line)
-    return [_cloth(vertices, faces, outfit.fabrics[0])]
+    return [cloth_surface(vertices, faces, outfit.fabrics[0])]
 
 
 def _strip(turn: Array, profile: Array, points: Array, model: HeadModel, line: float) -> tuple[Array, Faces]:
@@ -144,20 +145,3 @@ def _neck_radius(turn: Array, height: Array, points: Array, model: HeadModel) ->
     apart = np.abs((turn[:, None] - angle + np.pi) % (2 * np.pi) - np.pi)
     weight = np.exp(-((apart / 0.22) ** 2) - ((height[:, None] - neck[:, 1]) / 0.012) ** 2) * np.exp(-radius / _TIGHT)
     return np.asarray((weight @ radius) / np.maximum(weight.sum(1), 1e-9))
-
-
-def _cloth(vertices: Array, faces: Faces, fabric: Fabric) -> LitSurface:
-    points, corners = torch.from_numpy(vertices).float(), torch.from_numpy(faces)
-    return LitSurface(
-        points, corners, fabric.albedo, fabric.uvs(points), corners, specular=0.02, shininess=8, two_sided=True
-    )
-
-
-def _surface(
-    vertices: Array, faces: Faces, colour: NDArray[np.float32], specular: float, shininess: float
-) -> LitSurface:
-    albedo = torch.from_numpy(np.broadcast_to(colour, vertices.shape).astype(np.float32))
-    return LitSurface(
-        torch.from_numpy(vertices).float(), torch.from_numpy(faces), albedo, specular=specular, shininess=shininess,
-        two_sided=True,
-    )  # fmt: skip
