@@ -27,6 +27,7 @@ _ROUNDS = 3
 _STEP = 0.001  # metres between samples along an outward ray
 _INWARD, _OUTWARD = 0.02, 0.11  # metres that the outline may move
 _RIM = 0.25  # cosine at which a vertex counts half as lying on the outline
+_NO_RIM = 1e-4  # weight from which a vertex is far enough from the outline to be left out
 _OFF_OUTLINE = 0.006  # metres outward at which an outline vertex must have left the mesh's own shadow
 _COVERED = 0.5  # share of an ear's vertices on hair from which it counts as hidden
 _SIDE = 512  # px of the masks that are searched
@@ -74,15 +75,15 @@ def fit_silhouette(
         loose: [V] bool, vertices that go along with their surroundings and measure nothing (ears).
         hidden: [V] bool, vertices to smooth away first (ears under hair).
     """
-    hair, head, small = _shrink(target, camera)
+    masks, small = _shrink(target, camera)
     laplacian = edge_laplacian(faces, len(vertices))
     base = _smoothed_away(vertices, hidden, laplacian)
     outward = _outward(base, faces, loose, laplacian)
     offset = torch.zeros(len(vertices))
     for _ in range(_ROUNDS):
         moved = base + offset[:, None] * outward
-        distance, weight = _outline_distance(moved, faces, outward, small, hair, head)
-        offset = _smoothest(offset + distance, weight * movable * ~loose, movable, laplacian)
+        distance, weight = _outline_distance(moved, faces, outward, small, masks, (movable > 0) & ~loose)
+        offset = _smoothest(offset + distance, weight * movable, movable, laplacian)
     return base - vertices + offset[:, None] * outward
 
 
@@ -107,13 +108,12 @@ def _smoothed_away(vertices: Tensor, hidden: Tensor, laplacian: scipy.sparse.csr
     return torch.where(hidden[:, None], torch.from_numpy(solved).float(), vertices)
 
 
-def _shrink(target: SilhouetteTarget, camera: Cameras) -> tuple[Tensor, Tensor, Cameras]:
+def _shrink(target: SilhouetteTarget, camera: Cameras) -> tuple[Tensor, Cameras]:
+    """Masks [2, H, W] of head and hair at a working size, and the camera of that size."""
     scale = min(1.0, _SIDE / max(camera.height, camera.width))
     size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
-    hair, head = (
-        F.interpolate(m[None, None].float(), size, mode="area")[0, 0] > 0.5 for m in (target.hair, target.head)
-    )
-    return hair, head, camera.resized(*size)
+    masks = F.interpolate(torch.stack([target.head, target.hair])[None].float(), size, mode="area")[0] > 0.5
+    return masks.float(), camera.resized(*size)
 
 
 def _outward(vertices: Tensor, faces: Tensor, loose: Tensor, laplacian: scipy.sparse.csr_matrix) -> Tensor:
@@ -125,24 +125,35 @@ def _outward(vertices: Tensor, faces: Tensor, loose: Tensor, laplacian: scipy.sp
 
 
 def _outline_distance(
-    vertices: Tensor, faces: Tensor, outward: Tensor, camera: Cameras, hair: Tensor, head: Tensor
+    vertices: Tensor, faces: Tensor, outward: Tensor, camera: Cameras, masks: Tensor, counted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How far [V] each vertex is from the photo's outline (metres, outward positive), and how much to trust it [V]."""
-    steps = torch.arange(-_INWARD, _OUTWARD, _STEP)
+    """How far [V] each vertex is from the photo's outline (metres, outward positive), and how much to trust it [V].
+
+    masks: [2, H, W] head and hair, 0 or 1. counted: [V] bool, vertices that are asked for; the others get zeros.
+    """
     to_camera = F.normalize(camera.centers - vertices, dim=-1)
     across = outward - (outward * to_camera).sum(-1, keepdim=True) * to_camera
     across = F.normalize(across, dim=-1)
-    rays = vertices[:, None] + steps[:, None] * across[:, None]  # [V, S, 3]
-    xy, _ = camera.project(rays.reshape(-1, 3))
-    inside_head = (sample_image(head[None].float(), xy[0])[:, 0] > 0.5).reshape(len(vertices), -1)
-    inside_hair = (sample_image(hair[None].float(), xy[0])[:, 0] > 0.5).reshape(len(vertices), -1)
-    distance, bounded = _run_length(steps, inside_head, inside_hair)
     own = rasterize(vertices, faces, camera).mask
     beyond, _ = camera.project(vertices + _OFF_OUTLINE * across)
     rim = torch.exp(-(((outward * to_camera).sum(-1) / _RIM) ** 2))
     free = sample_image(own[None].float(), beyond[0])[:, 0] < 0.5
-    in_picture = ((xy[0] > 0) & (xy[0] < xy.new_tensor([camera.width, camera.height]))).all(-1)
-    return distance, rim * free * bounded * in_picture.reshape(len(vertices), -1).all(-1)
+    found, trust = torch.zeros_like(rim), torch.zeros_like(rim)
+    chosen = torch.nonzero(counted & free & (rim > _NO_RIM))[:, 0]
+    distance, bounded = _along_rays(vertices[chosen], across[chosen], camera, masks)
+    found[chosen], trust[chosen] = distance, rim[chosen] * bounded
+    return found, trust
+
+
+def _along_rays(vertices: Tensor, across: Tensor, camera: Cameras, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """`_run_length` of rays from `vertices` along `across`, both [P, 3]; unbounded where they leave the picture."""
+    steps = torch.arange(-_INWARD, _OUTWARD, _STEP)
+    rays = vertices[:, None] + steps[:, None] * across[:, None]  # [P, S, 3]
+    xy = camera.project(rays.reshape(-1, 3))[0][0]
+    inside = (sample_image(masks, xy) > 0.5).reshape(len(vertices), len(steps), 2)
+    distance, bounded = _run_length(steps, inside[..., 0], inside[..., 1])
+    in_picture = ((xy > 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
+    return distance, bounded & in_picture.reshape(len(vertices), -1).all(-1)
 
 
 def _run_length(steps: Tensor, head: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,11 +81,14 @@ class ObjectiveConfig(_Section):
             schedule.
         gamma: where `min_snr` and `truncated` stop.
         timestep_power: p in t = T U^p with U uniform; 1 is uniform, less than 1 favours high noise.
+        perceptual: weight of LPIPS between the pictures of the predicted clean sample and the true ones, for networks
+            that predict it; 0 (the paper): none.
     """
 
     weighting: Literal["none", "min_snr", "truncated"] = "none"
     gamma: Annotated[float, Field(gt=0)] = 5.0
     timestep_power: Annotated[float, Field(gt=0)] = 1.0
+    perceptual: Annotated[float, Field(ge=0)] = 0.0
 
 
 class OptimiserConfig(_Section):

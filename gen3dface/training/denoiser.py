@@ -19,6 +19,7 @@ from gen3dface.training.config import ObjectiveConfig
 from gen3dface.training.draws import Item
 from gen3dface.training.latents import encode_views
 from gen3dface.training.objective import add_noise, loss_weights, multiview_loss, target
+from gen3dface.training.perceptual import PerceptualLoss
 
 TRAINABLE = ("unet", "conditioner", "token_projection", "image_encoder")
 
@@ -53,6 +54,8 @@ class TrainingDenoiser(nn.Module):
         for component in self._others.values():
             if component is not None:
                 component.requires_grad_(False).eval()
+        # called, not registered: its weights are no part of the checkpoints
+        self._pictures = [PerceptualLoss(pipe.vae, self._prediction)] if objective.perceptual else []
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float().clone(), persistent=False)
 
     def train(self, mode: bool = True) -> TrainingDenoiser:
@@ -66,14 +69,17 @@ class TrainingDenoiser(nn.Module):
 
     def move_others(self, device: torch.device) -> None:
         """Bring the networks that are not trained to a device."""
-        for component in self._others.values():
+        for component in (*self._others.values(), *self._pictures):
             if component is not None:
                 component.to(device)
 
     def forward(self, items: Sequence[Item]) -> Tensor:
         """The mean loss [] of B items with N views each."""
         predicted, wanted, alpha = self.predict(items)
-        return multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
+        loss = multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
+        for pictures in self._pictures:
+            loss = loss + self._objective.perceptual * pictures(predicted, wanted)
+        return loss
 
     def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks say and what they should, both [B, N, C, h, w], and a_t [B]."""
