@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gen3dface.errors import ConfigError, DataError
+from gen3dface.evaluation import LPIPS
 from gen3dface.pipelines import Gen3DFacePipeline, codec
 from gen3dface.pipelines.conditions import encode_scene, networks_of
 from gen3dface.pipelines.steps import denoised, scene_volumes
@@ -61,6 +62,30 @@ def test_the_loss_is_its_formula(model: dict[str, Any], prediction: str) -> None
             total += (snr.clamp(max=2.0) / divisor * (said - wanted).square().mean()).item() / 2
         # batch norm in evaluation mode: a batch is its heads one by one
         assert denoiser(items).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
+    """Added with its weight; its own networks neither learn nor are saved."""
+    pipe = tiny_pipeline(SMALL)
+    items = _items(pipe)
+    plain = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig(perceptual=0.5)).eval()
+    with torch.no_grad():
+        said, clean, _ = plain.predict(items)
+        made, true = ((pipe.vae.decode(z.flatten(0, 1)).sample[:, :3] / 2 + 0.5).clamp(0, 1) for z in (said, clean))
+        distance = LPIPS()(made, true).mean().item()
+        squared = plain(items).item()
+    loss = denoiser(items)
+    assert distance > 0.01
+    assert loss.item() == pytest.approx(squared + 0.5 * distance, rel=1e-4)
+    assert denoiser.state_dict().keys() == plain.state_dict().keys()
+    (gradient,) = torch.autograd.grad(0.5 * denoiser(items) - 0.5 * plain(items), [pipe.unet.unet.conv_out.weight])
+    assert gradient.any()
+
+
+def test_the_perceptual_term_wants_a_model_that_says_the_picture() -> None:
+    with pytest.raises(ConfigError, match="perceptual"):
+        TrainingDenoiser(tiny_pipeline(PAPER), ObjectiveConfig(perceptual=0.5))
 
 
 @pytest.mark.parametrize("model", [SMALL, PAPER], ids=["small", "paper"])
