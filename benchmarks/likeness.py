@@ -1,11 +1,11 @@
 """Does the head look like the photo? Runs the command on the example photos; prints a table, can write the gallery.
 
-    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...]
+    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...] [--engines mini ...]
 
 Columns: median landmark reprojection over the inter-ocular distance; SFace cosine between the photo and the frontal
 view (azimuth 0; same person from 0.363); seconds from photo to GLB (without turntable and page); CPU seconds of the
-whole command, all cores together, which other work on the machine changes less; peak memory. Each photo has a process
-of its own.
+whole command, all cores together, which other work on the machine changes less; peak memory. Each photo and engine has
+a process of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,15 +28,17 @@ from gen3dface.evaluation import IdentityEmbedder, cosine
 from gen3dface.examples import EXAMPLES, example_photo
 
 AFTER_GLB = {"turntable", "files", "total"}
+ENGINES = ("projection", "mini")
 STRIP_VIEWS = (0, 2, 4, 8, 12, 14)  # front, three-quarter, profile, back, profile, three-quarter
 SIDE = 200  # px of a picture in a strip
 
 
 @dataclass(frozen=True)
 class Row:
-    """One photo's figures, or why there are none."""
+    """One photo's figures with one engine, or why there are none."""
 
     photo: str
+    engine: str
     landmarks: float = float("nan")
     identity: float = float("nan")
     seconds: float = float("nan")
@@ -49,29 +52,32 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out/likeness"))
     parser.add_argument("--only", nargs="*", default=list(EXAMPLES), choices=list(EXAMPLES))
     parser.add_argument("--gallery", type=Path, help="folder for gallery.md and its pictures")
+    parser.add_argument("--engines", nargs="*", default=list(ENGINES))
     arguments = parser.parse_args()
     embed = IdentityEmbedder()
-    rows = [measure(name, arguments.out, embed) for name in tqdm(arguments.only, unit="photo")]
+    jobs = [(name, engine) for name in arguments.only for engine in arguments.engines]
+    rows = [measure(name, engine, arguments.out, embed) for name, engine in tqdm(jobs, unit="head")]
     (arguments.out / "likeness.json").write_text(json.dumps([asdict(r) for r in rows], indent=1))
     print(table(rows))
     if arguments.gallery:
         write_gallery(rows, arguments.out, arguments.gallery)
 
 
-def measure(name: str, out: Path, embed: IdentityEmbedder) -> Row:
+def measure(name: str, engine: str, out: Path, embed: IdentityEmbedder) -> Row:
     """One photo through the command, then scored."""
-    photo = example_photo(name)
-    command = [sys.executable, "-m", "gen3dface", "head", str(photo), "--out", str(out), "--resume"]
+    photo, out = example_photo(name), out / engine
+    command = [sys.executable, "-m", "gen3dface", "head", str(photo), "--out", str(out), "--resume", "--engine", engine]
     before = _children_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     cpu = _children_seconds() - before
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        return Row(name, error=next((line for line in lines if line.startswith("failed")), lines[-1]))
+        return Row(name, engine, error=next((line for line in lines if line.startswith("failed")), lines[-1]))
     folder = out / photo.stem
     facts = json.loads((folder / "report.json").read_text())
     return Row(
         name,
+        engine,
         landmarks=facts["head"]["landmark_error"],
         identity=cosine(embed(pixels(photo)), embed(pixels(folder / "views" / "000.png"))),
         seconds=sum(v for k, v in facts["seconds"].items() if k not in AFTER_GLB),
@@ -91,29 +97,34 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def table(rows: list[Row]) -> str:
-    """A Markdown table with its means and worst values."""
-    lines = ["| photo | landmarks, % of inter-ocular | identity | seconds | CPU seconds | MiB |", "|---" * 6 + "|"]
-    lines += [f"| {r.photo} | failed: {r.error} | | | | |" if r.error else _line(r) for r in rows]
-    good = [r for r in rows if not r.error]
-    if not good:
-        return "\n".join(lines)
-    for label, pick in (("mean", np.mean), ("worst", np.max)):
-        low = np.min if label == "worst" else np.mean
-        columns = {k: float(pick([getattr(r, k) for r in good])) for k in ("landmarks", "seconds", "cpu", "mebibytes")}
-        lines.append(_line(Row(f"**{label}**", identity=float(low([r.identity for r in good])), **columns)))
+    """A Markdown table with the means and worst values of each engine."""
+    lines = [
+        "| photo | engine | landmarks, % of inter-ocular | identity | seconds | CPU seconds | MiB |",
+        "|---" * 7 + "|",
+    ]
+    lines += [f"| {r.photo} | {r.engine} | failed: {r.error} | | | | |" if r.error else _line(r) for r in rows]
+    for engine in dict.fromkeys(r.engine for r in rows):
+        good = [r for r in rows if r.engine == engine and not r.error]
+        if good:
+            lines += [_line(_summary("**mean**", good, np.mean, np.mean)), _line(_summary("**worst**", good, max, min))]
     return "\n".join(lines)
+
+
+def _summary(label: str, rows: list[Row], cost: Callable[..., float], gain: Callable[..., float]) -> Row:
+    columns = {k: float(cost([getattr(r, k) for r in rows])) for k in ("landmarks", "seconds", "cpu", "mebibytes")}
+    return Row(label, rows[0].engine, identity=float(gain([r.identity for r in rows])), **columns)
 
 
 def _line(r: Row) -> str:
     figures = f"{100 * r.landmarks:.2f} | {r.identity:.3f} | {r.seconds:.1f} | {r.cpu:.1f} | {r.mebibytes:.0f}"
-    return f"| {r.photo} | {figures} |"
+    return f"| {r.photo} | {r.engine} | {figures} |"
 
 
 GALLERY = """# Gallery
 
 {shown} of the {total} example photos and what becomes of them: the photo, then the head from the front, three-quarter
-left, left profile, back, right profile and three-quarter right. Made by one command, nothing touched up; photos whose
-licence would bind this page are left out (their figures are in the table):
+left, left profile, back, right profile and three-quarter right; {engines}. Made by one command, nothing touched up;
+photos whose licence would bind this page are left out (their figures are in the table):
 
 ```
 python benchmarks/likeness.py -o out/likeness --gallery docs
@@ -139,33 +150,41 @@ python benchmarks/likeness.py -o out/likeness --gallery docs
 
 
 def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
-    """`gallery.md` and one strip of pictures for each photo that may be shown."""
+    """`gallery.md` and one picture for each photo that may be shown."""
     (folder / "gallery").mkdir(parents=True, exist_ok=True)
-    strips = []
-    for r in rows:
-        credit = EXAMPLES[r.photo].credit
-        if r.error or "BY-SA" in credit:
+    engines, strips = list(dict.fromkeys(r.engine for r in rows)), []
+    for name in dict.fromkeys(r.photo for r in rows):
+        credit = EXAMPLES[name].credit
+        if "BY-SA" in credit or any(r.error for r in rows if r.photo == name):
             continue
-        strip(example_photo(r.photo), out).save(folder / "gallery" / f"{r.photo}.jpg", quality=88)
-        strips.append(f"**{r.photo}** ({credit})\n\n![{r.photo}](gallery/{r.photo}.jpg)\n")
+        strip(example_photo(name), [out / engine for engine in engines]).save(
+            folder / "gallery" / f"{name}.jpg", quality=88
+        )
+        strips.append(f"**{name}** ({credit})\n\n![{name}](gallery/{name}.jpg)\n")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     hardware = f"{os.cpu_count()} CPU cores, no GPU; commit {commit.stdout.strip() or 'unknown'}; the command above."
     text = GALLERY.format(
-        shown=len(strips), total=len(EXAMPLES), strips="\n".join(strips), hardware=hardware, table=table(rows)
+        shown=len(strips),
+        total=len(EXAMPLES),
+        engines=" above, ".join(engines) + " below" if len(engines) > 1 else engines[0],
+        strips="\n".join(strips),
+        hardware=hardware,
+        table=table(rows),
     )
     (folder / "gallery.md").write_text(text)
 
 
-def strip(photo: Path, out: Path) -> Image.Image:
-    """The photo and some of its views side by side."""
-    views = [Image.open(out / photo.stem / "views" / f"{i:03d}.png") for i in STRIP_VIEWS]
-    picture = Image.new("RGB", (SIDE * (len(views) + 1), SIDE), "white")
+def strip(photo: Path, folders: list[Path]) -> Image.Image:
+    """The photo, and beside it a row of views for each engine."""
+    picture = Image.new("RGB", (SIDE * (len(STRIP_VIEWS) + 1), SIDE * len(folders)), "white")
     with Image.open(photo) as image:
         small = image.convert("RGB")
         small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        picture.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
-    for i, view in enumerate(views):
-        picture.paste(view.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (SIDE * (i + 1), 0))
+        picture.paste(small, ((SIDE - small.width) // 2, (picture.height - small.height) // 2))
+    for row, folder in enumerate(folders):
+        for column, index in enumerate(STRIP_VIEWS, 1):
+            with Image.open(folder / photo.stem / "views" / f"{index:03d}.png") as view:
+                picture.paste(view.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (SIDE * column, SIDE * row))
     return picture
 
 
