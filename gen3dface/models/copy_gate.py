@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-_SLOPE, _MIDDLE = 10.0, 0.35  # the gate before learning: half open at a visibility of 0.35
+_SLOPE, _MIDDLE = 10.0, 0.25  # the gate before learning: half open at a visibility of 0.25
 _HIDDEN = 0.05  # visibility below which nothing is copied
 
 
 def copy_gate(logits: Tensor, visibility: Tensor) -> Tensor:
-    """sigmoid(logits + 10 (visibility - 0.35)), and 0 where visibility < 0.05; all of one shape, visibility in 0..1."""
+    """sigmoid(logits + 10 (visibility - 0.25)), and 0 where visibility < 0.05; all of one shape, visibility in 0..1."""
     return (logits + _SLOPE * (visibility - _MIDDLE)).sigmoid() * (visibility >= _HIDDEN)
 
 

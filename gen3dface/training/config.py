@@ -83,12 +83,15 @@ class ObjectiveConfig(_Section):
         timestep_power: p in t = T U^p with U uniform; 1 is uniform, less than 1 favours high noise.
         perceptual: weight of LPIPS between the pictures of the predicted clean sample and the true ones, for networks
             that predict it; 0 (the paper): none.
+        identity: weight of the distance between a recogniser's embeddings of the predicted views and of the photo,
+            for the same networks; 0 (the paper): none.
     """
 
     weighting: Literal["none", "min_snr", "truncated"] = "none"
     gamma: Annotated[float, Field(gt=0)] = 5.0
     timestep_power: Annotated[float, Field(gt=0)] = 1.0
     perceptual: Annotated[float, Field(ge=0)] = 0.0
+    identity: Annotated[float, Field(ge=0)] = 0.0
 
 
 class OptimiserConfig(_Section):

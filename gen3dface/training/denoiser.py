@@ -17,6 +17,7 @@ from gen3dface.pipelines.scene import Scene
 from gen3dface.pipelines.steps import denoised, scene_volumes
 from gen3dface.training.config import ObjectiveConfig
 from gen3dface.training.draws import Item
+from gen3dface.training.identity import IdentityLoss
 from gen3dface.training.latents import encode_views
 from gen3dface.training.objective import add_noise, loss_weights, multiview_loss, target
 from gen3dface.training.perceptual import PerceptualLoss
@@ -56,6 +57,7 @@ class TrainingDenoiser(nn.Module):
                 component.requires_grad_(False).eval()
         # called, not registered: its weights are no part of the checkpoints
         self._pictures = [PerceptualLoss(pipe.vae, self._prediction)] if objective.perceptual else []
+        self._identity = [IdentityLoss(pipe.vae, self._prediction)] if objective.identity else []
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float().clone(), persistent=False)
 
     def train(self, mode: bool = True) -> TrainingDenoiser:
@@ -69,7 +71,7 @@ class TrainingDenoiser(nn.Module):
 
     def move_others(self, device: torch.device) -> None:
         """Bring the networks that are not trained to a device."""
-        for component in (*self._others.values(), *self._pictures):
+        for component in (*self._others.values(), *self._pictures, *self._identity):
             if component is not None:
                 component.to(device)
 
@@ -79,7 +81,14 @@ class TrainingDenoiser(nn.Module):
         loss = multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
         for pictures in self._pictures:
             loss = loss + self._objective.perceptual * pictures(predicted, wanted)
+        for identity in self._identity:
+            loss = loss + self._objective.identity * self._apart(identity, predicted, items)
         return loss
+
+    def _apart(self, identity: IdentityLoss, predicted: Tensor, items: Sequence[Item]) -> Tensor:
+        """The identity loss of the heads whose photo the networks were shown."""
+        shown = [i for i, item in enumerate(items) if item.kept[1]]
+        return identity(predicted[shown], [items[i].head.unpack(predicted.device)[0] for i in shown])
 
     def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks say and what they should, both [B, N, C, h, w], and a_t [B]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dface.errors import ConfigError
@@ -16,7 +17,9 @@ from gen3dface.pipelines import codec
 
 
 class PerceptualLoss(nn.Module):
-    """Mean LPIPS of the decoded views; gradients reach the prediction, the networks here are fixed.
+    """Mean LPIPS of the decoded views, and of their middle half, where the face is, at twice the size.
+
+    Gradients reach the prediction; the networks here are fixed.
 
     vae: decodes latents. prediction: the model's `prediction_type`.
 
@@ -35,5 +38,12 @@ class PerceptualLoss(nn.Module):
         """[] of predicted and true scaled latents [B, N, C, h, w]."""
         (vae,) = self._vae
         made, true = (codec.decode(vae, z.flatten(0, 1).float())[0] for z in (predicted, clean))
-        found: Tensor = self.distance(made, true).mean()
-        return found
+        found: Tensor = self.distance(made, true).mean() + self.distance(_closer(made), _closer(true)).mean()
+        return found / 2
+
+
+def _closer(pictures: Tensor) -> Tensor:
+    """[R, 3, S, S] -> the middle half of each, enlarged to [R, 3, S, S]."""
+    quarter = pictures.shape[-1] // 4
+    middle = pictures[..., quarter:-quarter, quarter:-quarter]
+    return F.interpolate(middle, scale_factor=2.0, mode="bilinear", align_corners=False)

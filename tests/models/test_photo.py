@@ -92,9 +92,9 @@ def test_gating_pixel_latents_is_gating_pixels() -> None:
 
 
 def test_the_gate_opens_with_visibility() -> None:
-    visibility = torch.tensor([0.0, 0.04, 0.05, 0.35, 1.0])
+    visibility = torch.tensor([0.0, 0.04, 0.05, 0.25, 1.0])
     found = copy_gate(torch.zeros(5), visibility)
-    expected = torch.tensor([0.0, 0.0, torch.tensor(-3.0).sigmoid(), 0.5, torch.tensor(6.5).sigmoid()])
+    expected = torch.tensor([0.0, 0.0, torch.tensor(-2.0).sigmoid(), 0.5, torch.tensor(7.5).sigmoid()])
     torch.testing.assert_close(found, expected)
 
 
