@@ -2,8 +2,9 @@
 
     python benchmarks/overfit.py -o out/overfit
 
-It holds when the loss falls below 20 % of its start and the training views, four of each identity, are remade with more
-than 24 dB, by the sampler, from noise. The model is `mini` at 64 pixels, without its head start from the copied picture.
+It holds when the loss falls below 20 % of its start and the training views, four of each identity, are remade by the
+sampler, from noise, with more than 24 dB. The model is `mini` at 64 pixels, without its head start from the copied
+picture.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Trained models that come with the package, each a folder that `Gen3DFacePipeline.save_pretrained` wrote, with its card."""
+"""Trained models that come with the package, each the folder of a saved pipeline, with its card."""
