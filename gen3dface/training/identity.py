@@ -20,7 +20,7 @@ from gen3dface.pipelines import codec
 from gen3dface.pipelines.prepared import Prepared
 from gen3dface.training.recogniser import CHIP, FaceRecogniser
 
-_AZIMUTH, _ELEVATION = 70.0, 30.0  # degrees from the front up to which a view counts as showing the face
+_AZIMUTH, _ELEVATION = 95.0, 30.0  # degrees up to which a view shows the face, in profile at least
 _EYES = (74.0, 46.0)  # px of the chip between the eyes
 _DENSITY = 820.0  # px of the chip a metre: 74 between the eyes' outer corners
 
@@ -65,7 +65,7 @@ class IdentityLoss(nn.Module):
 
 
 def shows_face(cameras: Cameras) -> Tensor:
-    """[N] bool: from the front, more or less."""
+    """[N] bool: from the front or the side, neither from far above nor below."""
     turned = (cameras.azimuths + 180) % 360 - 180
     return (turned.abs() <= _AZIMUTH) & (cameras.elevations.abs() <= _ELEVATION)
 
