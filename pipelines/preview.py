@@ -20,7 +20,6 @@ from gen3dface.render import render
 
 PREVIEW_PLANES = 3 + 1 + 1 + 3 + 3
 _REACH = 0.2  # metres that a condition channel of 1 stands for: half the volume's side
-_RIM = 2  # px beside the outline
 _TEXELS = 2  # of the texture's side for a pixel of the views' side
 
 
@@ -46,10 +45,9 @@ class Preview:
     def trust(self) -> Tensor:
         """[N, 1, S, S] in 0..1: how far the photo itself stands behind each pixel.
 
-        Not at all at the preview's outline: there its colours mix with white, and hair goes on beyond it.
+        Not at all on the preview's outline, where its colours mix with white.
         """
-        inside = 1 - F.max_pool2d(1 - self.coverage, 2 * _RIM + 1, 1, _RIM)
-        return self.confidence * (inside > 1 - 1e-3)
+        return self.confidence * (self.coverage > 1 - 1e-3)
 
 
 def preview(subject: Subject, views: Cameras) -> Preview:

@@ -41,8 +41,7 @@ def test_trust_and_geometry_agree_with_the_projected_photo() -> None:
     photo: PhotoProjection = projection(_subject(), views, (0.0,))
     torch.testing.assert_close(shown.position, photo.position)
     torch.testing.assert_close(shown.normal, photo.normal)
-    rim = torch.nn.functional.max_pool2d(1 - shown.coverage, 3, 1, 1) > 0.01
-    assert (shown.trust()[rim] == 0).all()
+    assert (shown.trust()[shown.coverage < 0.99] == 0).all()
     sure = (photo.trust() > 0.8) & (shown.trust() > 0)
     assert sure[0].sum() > 100
     assert (shown.trust() - photo.trust())[sure].abs().median() < 0.05
