@@ -1,6 +1,6 @@
 """Does the head look like the photo? Runs the command on the example photos; prints a table, can write the gallery.
 
-    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...] [--engines mini ...]
+    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...] [--engines DIR ...]
 
 Columns: median landmark reprojection over the inter-ocular distance; SFace cosine between the photo and the frontal
 view (azimuth 0; same person from 0.363); seconds from photo to GLB (without turntable and page); CPU seconds of the
@@ -28,7 +28,6 @@ from gen3dface.evaluation import IdentityEmbedder, cosine
 from gen3dface.examples import EXAMPLES, example_photo
 
 AFTER_GLB = {"turntable", "files", "total"}
-ENGINES = ("projection", "mini")
 STRIP_VIEWS = (0, 2, 4, 8, 12, 14)  # front, three-quarter, profile, back, profile, three-quarter
 SIDE = 200  # px of a picture in a strip
 
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out/likeness"))
     parser.add_argument("--only", nargs="*", default=list(EXAMPLES), choices=list(EXAMPLES))
     parser.add_argument("--gallery", type=Path, help="folder for gallery.md and its pictures")
-    parser.add_argument("--engines", nargs="*", default=list(ENGINES))
+    parser.add_argument("--engines", nargs="*", default=["projection"], help="projection, or folders of pipelines")
     arguments = parser.parse_args()
     embed = IdentityEmbedder()
     jobs = [(name, engine) for name in arguments.only for engine in arguments.engines]
@@ -65,7 +64,7 @@ def main() -> None:
 
 def measure(name: str, engine: str, out: Path, embed: IdentityEmbedder) -> Row:
     """One photo through the command, then scored."""
-    photo, out = example_photo(name), out / engine
+    photo, out = example_photo(name), out / Path(engine).name
     command = [sys.executable, "-m", "gen3dface", "head", str(photo), "--out", str(out), "--resume", "--engine", engine]
     before = _children_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -157,7 +156,7 @@ def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
         credit = EXAMPLES[name].credit
         if "BY-SA" in credit or any(r.error for r in rows if r.photo == name):
             continue
-        strip(example_photo(name), [out / engine for engine in engines]).save(
+        strip(example_photo(name), [out / Path(engine).name for engine in engines]).save(
             folder / "gallery" / f"{name}.jpg", quality=88
         )
         strips.append(f"**{name}** ({credit})\n\n![{name}](gallery/{name}.jpg)\n")

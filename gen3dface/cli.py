@@ -18,7 +18,7 @@ from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
-from gen3dface.outputs.stages import MINI, is_engine, stages_of
+from gen3dface.outputs.stages import PROJECTION, is_engine, stages_of
 
 if TYPE_CHECKING:
     from gen3dface.outputs.batch import Outcome
@@ -69,13 +69,8 @@ def head(
         str | None, typer.Option(metavar="NAME", help=f"Use an example photo: {', '.join(EXAMPLES)}.")
     ] = None,
     engine: Annotated[
-        str,
-        typer.Option(
-            metavar="mini|projection|FOLDER",
-            help="How the views are made: by the model that comes with gen3dface, by projecting the photo alone, or by "
-            "a saved pipeline.",
-        ),
-    ] = MINI,
+        str, typer.Option(metavar="projection|FOLDER", help="How the views are made; FOLDER holds a saved pipeline.")
+    ] = PROJECTION,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
     ] = None,
@@ -93,7 +88,7 @@ def head(
     if example and example not in EXAMPLES:
         _usage(f"there is no example named {example!r}; known are {', '.join(EXAMPLES)}")
     if not is_engine(engine):
-        _usage(f"there is no engine {engine!r}: give mini, projection, or a folder that holds a saved pipeline")
+        _usage(f"there is no engine {engine!r}: give projection, or a folder that holds a saved pipeline")
     jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")

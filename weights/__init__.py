@@ -1,1 +1,0 @@
-"""Trained models that come with the package, each the folder of a saved pipeline, with its card."""
