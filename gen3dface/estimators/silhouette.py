@@ -146,24 +146,26 @@ def _outline_distance(
 
 
 def _along_rays(vertices: Tensor, across: Tensor, camera: Cameras, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """`_run_length` of rays from `vertices` along `across`, both [P, 3]; unbounded where they leave the picture."""
+    """`_run_length` of rays from `vertices` along `across`, both [P, 3]."""
     steps = torch.arange(-_INWARD, _OUTWARD, _STEP)
     rays = vertices[:, None] + steps[:, None] * across[:, None]  # [P, S, 3]
     xy = camera.project(rays.reshape(-1, 3))[0][0]
     inside = (sample_image(masks, xy) > 0.5).reshape(len(vertices), len(steps), 2)
-    distance, bounded = _run_length(steps, inside[..., 0], inside[..., 1])
-    in_picture = ((xy > 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
-    return distance, bounded & in_picture.reshape(len(vertices), -1).all(-1)
+    shown = ((xy > 0) & (xy < xy.new_tensor([camera.width, camera.height]))).all(-1)
+    return _run_length(steps, inside[..., 0], inside[..., 1], shown.reshape(len(vertices), len(steps)))
 
 
-def _run_length(steps: Tensor, head: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the head ends along each ray: inward when the vertex lies outside, outward only through hair."""
+def _run_length(steps: Tensor, head: Tensor, hair: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the head ends along each ray: inward when the vertex lies outside, outward only through hair; and whether
+    it ends there in the picture. Masks are [P, S], of samples `steps` [S]."""
     start = int((steps < 0).sum())
     through = torch.cummin((hair[:, start:] | _within(head[:, start:], 4)).int(), 1).values
-    out = through.sum(1) * _STEP
-    back = torch.cummin((~head[:, : start + 1]).flip(1).int(), 1).values.sum(1) * _STEP
-    bounded = (through.sum(1) < through.shape[1]) & (back < _INWARD)
-    return torch.where(back > 0, -back, out), bounded
+    out = through.sum(1)
+    back = torch.cummin((~head[:, : start + 1]).flip(1).int(), 1).values.sum(1)
+    end = torch.where(back > 0, start - back, start + out)
+    bounded = (out < through.shape[1]) & (back * _STEP < _INWARD)
+    bounded &= shown.gather(1, end.clamp(0, len(steps) - 1)[:, None])[:, 0]
+    return torch.where(back > 0, -back, out) * _STEP, bounded
 
 
 def _within(mask: Tensor, count: int) -> Tensor:

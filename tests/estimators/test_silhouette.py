@@ -65,3 +65,23 @@ def test_hidden_vertices_are_smoothed_away() -> None:
     still = torch.zeros(len(vertices))
     moved = pushed + fit_silhouette(pushed, faces, still, _camera(), target, none, bump)
     assert moved[bump].norm(dim=-1).max() < 1.03 * RADIUS
+
+
+def _fit_within(pixels: int, radius: float) -> torch.Tensor:
+    """The fit to the middle `pixels` of the picture alone."""
+    vertices, faces = _sphere()
+    none, start = torch.zeros(len(vertices), dtype=torch.bool), 200 - pixels // 2
+    camera = _camera().cropped(start, start, pixels, pixels)
+    disc = _disc(radius)[start : start + pixels, start : start + pixels]
+    return fit_silhouette(vertices, faces, torch.ones(len(vertices)), camera, SilhouetteTarget(disc, disc), none, none)
+
+
+def test_a_tight_frame_shows_the_same_outline() -> None:
+    """A sphere of 0.11 m is 88 px in radius: 12 px of background are left around it."""
+    wide = _fit(0.11, torch.ones(len(_sphere()[0])))
+    assert wide.norm(dim=-1).max() > 0.018
+    torch.testing.assert_close(_fit_within(200, 0.11), wide, atol=5e-4, rtol=0)
+
+
+def test_hair_that_the_frame_cuts_off_measures_nothing() -> None:
+    assert _fit_within(160, 0.15).abs().max() < 1e-4
