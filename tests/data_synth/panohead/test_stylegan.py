@@ -1,4 +1,4 @@
-"""Mapping, planes and background against the public generator's numbers, where its records are at hand."""
+"""Mapping, planes, background and points against the public generator's numbers, where its records are at hand."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen3dface.data_synth.panohead.layers import upsampled
+from gen3dface.data_synth.panohead.planes import Decoder, grid_features
 from gen3dface.data_synth.panohead.stylegan import Mapping, Synthesis
 
 FOLDER = Path(os.environ.get("GEN3DFACE_PANOHEAD_DIR") or Path(__file__).parents[4] / "shared" / "peers" / "panohead")
@@ -58,3 +59,10 @@ def test_upsampling_is_zero_insertion_and_the_filter() -> None:
     spread[..., 2:12:2, 2:10:2] = x
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
     assert torch.allclose(upsampled(x), torch.nn.functional.conv2d(spread, torch.outer(taps, taps)[None, None]))
+
+
+@needs_records
+def test_points(found: dict[str, Tensor]) -> None:
+    colours, density = filled(Decoder(), "decoder.")(grid_features(found["planes"], found["pts"]))
+    assert_close(colours, found["pts_rgb"])
+    assert_close(density, found["pts_sigma"])
