@@ -2,9 +2,9 @@
 
     python benchmarks/overfit.py -o out/overfit
 
-It holds when the loss falls below 20 % of its start and the training views, four of each identity, are remade by the
-sampler, from noise, with more than 24 dB. The model is `mini` at 64 pixels, without its head start from the copied
-picture.
+It holds when the loss falls below 20 % of its start and the training views, front and back of each identity, are remade
+by the sampler, from noise, with more than 24 dB. The model is `mini` at 64 pixels, without its head start from the
+copied picture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gen3dface.training.config import ValidationConfig, parse_train_config
 from gen3dface.training.trainer import Trainer
 from gen3dface.training.validation import Validator
 
-IDENTITIES, VIEWS, STEPS, SIDE = 4, 4, 200, 64
+IDENTITIES, VIEWS, STEPS, SIDE = 4, 2, 200, 64
 FIRST, LAST = 5, 20  # steps over which the loss at the start and at the end is averaged
 MODEL = {
     "extends": "mini",

@@ -10,6 +10,8 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
+from gen3dface.errors import ConfigError
+
 
 class PixelAutoencoder(ModelMixin, ConfigMixin):
     """Each latent position holds a block of pixels; called like diffusers' autoencoders. It has no weights.
@@ -19,11 +21,15 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
     Args:
         channels: 3 for RGB, 4 for RGBA. factor: side of a block.
         scaling_factor: multiplies the latents, as diffusers' pipelines do it (outside of `encode`).
+        straight: the latents of RGBA hold straight colours, continued beyond the outline, and coverage; decoding lays
+            them over white. So what grows out of an outline has its colours, and no outline is mixed with white.
     """
 
     @register_to_config
-    def __init__(self, channels: int = 4, factor: int = 4, scaling_factor: float = 1.0) -> None:
+    def __init__(self, channels: int = 4, factor: int = 4, scaling_factor: float = 1.0, straight: bool = False) -> None:
         super().__init__()
+        if straight and channels != 4:
+            raise ConfigError(f"Straight colours need coverage: 4 channels, not {channels}.")
         # diffusers knows a model's device, dtype and file by its tensors: there must be one
         self.register_buffer("origin", torch.zeros(()))
 
@@ -38,11 +44,42 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
     disable_slicing = enable_tiling = disable_tiling = enable_slicing
 
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
-        """Images [R, channels, H, W] in -1..1 -> latents [R, channels factor^2, H / factor, W / factor]."""
-        latents = F.pixel_unshuffle(x, self.config["factor"])
+        """Images [R, channels, H, W] in -1..1 over white -> latents [R, channels factor^2, H / factor, W / factor]."""
+        latents = F.pixel_unshuffle(straightened(x) if self.config["straight"] else x, self.config["factor"])
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Inverse of `encode`."""
         sample = F.pixel_shuffle(z, self.config["factor"])
+        if self.config["straight"]:
+            sample = over_white(sample)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+
+def straightened(pictures: Tensor) -> Tensor:
+    """RGBA [R, 4, H, W] in -1..1 over white, to straight colours continued where nothing is covered.
+
+    By pull and push (Gortler et al., 1996, "The Lumigraph"): averages of what is covered, ever coarser, fill the gaps
+    of the next finer level. Where nothing at all is covered, it is white.
+    """
+    unit = pictures / 2 + 0.5
+    alpha = unit[:, 3:].clamp(0, 1)
+    colour = _filled(unit[:, :3] - (1 - alpha), alpha)
+    return torch.cat([2 * colour - 1, pictures[:, 3:]], 1)
+
+
+def over_white(pictures: Tensor) -> Tensor:
+    """Inverse of `straightened`: RGBA [R, 4, H, W] in -1..1, its colours laid over white by its coverage."""
+    alpha = (pictures[:, 3:] / 2 + 0.5).clamp(0, 1)
+    return torch.cat([alpha * pictures[:, :3] + (1 - alpha), pictures[:, 3:]], 1)
+
+
+def _filled(premultiplied: Tensor, alpha: Tensor) -> Tensor:
+    """Colours [R, 3, H, W] in 0..1 of premultiplied ones and coverage [R, 1, H, W], everywhere."""
+    height, width = alpha.shape[-2:]
+    if height == 1 and width == 1:
+        beyond = torch.ones_like(premultiplied)
+    else:
+        coarser = (F.avg_pool2d(t, 2, ceil_mode=True) for t in (premultiplied, alpha))
+        beyond = F.interpolate(_filled(*coarser), (height, width), mode="bilinear", align_corners=False)
+    return torch.where(alpha > 0, (premultiplied / alpha.clamp(min=1e-6)).clamp(0, 1), beyond)

@@ -161,7 +161,7 @@ def test_copy_gate_copies_what_is_seen() -> None:
     copied, seen = torch.randn(B, N, 4, SIZE, SIZE), torch.zeros(B, N, 1, SIZE, SIZE)
     seen[..., : SIZE // 2] = 1
     free, out = run(model, **given), run(model, **given, copy=(copied, seen))
-    gate = torch.tensor(6.5).sigmoid()
+    gate = torch.tensor(7.5).sigmoid()
     close(out[..., : SIZE // 2], (gate * copied + (1 - gate) * free)[..., : SIZE // 2])
     assert out[..., SIZE // 2 :].equal(free[..., SIZE // 2 :])
 

@@ -91,6 +91,35 @@ def test_gating_pixel_latents_is_gating_pixels() -> None:
     torch.testing.assert_close(blended, gate * copied + (1 - gate) * clean)
 
 
+def test_straight_colours_come_back_over_white() -> None:
+    """A disc with a soft edge, to the bytes that pictures are kept in; what is not covered has the disc's colours."""
+    codec = PixelAutoencoder(4, 4, straight=True)
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    alpha = (10 - ((x - 15.5) ** 2 + (y - 15.5) ** 2).sqrt()).clamp(0, 1)[None, None]
+    colour = torch.tensor([0.8, 0.3, 0.1]).view(1, 3, 1, 1)
+    picture = torch.cat([alpha * colour + 1 - alpha, alpha], 1)
+    latents = codec.encode(2 * picture - 1).latents  # type: ignore[union-attr]
+    torch.testing.assert_close(codec.decode(latents).sample / 2 + 0.5, picture, atol=1e-5, rtol=0)  # type: ignore[union-attr]
+    straight = F.pixel_shuffle(latents, 4)[:, :3] / 2 + 0.5
+    torch.testing.assert_close(straight, colour.expand_as(straight), atol=1e-4, rtol=0)
+
+
+def test_straight_colours_of_an_empty_picture_are_white_and_wider_coverage_shows_the_nearest() -> None:
+    codec = PixelAutoencoder(4, 2, straight=True)
+    picture = torch.ones(2, 4, 16, 16)
+    picture[0, 3] = 0  # nothing
+    picture[1, :3, :, 6:] = 0.0  # a red stripe on the left, black beside it, half of the picture empty
+    picture[1, 1:3, :, :6] = 0.0
+    picture[1, :3, :, 8:], picture[1, 3, :, 8:] = 1.0, 0.0
+    latents = codec.encode(2 * picture - 1).latents  # type: ignore[union-attr]
+    assert (F.pixel_shuffle(latents, 2)[0, :3] == 1).all()
+    grown = F.pixel_shuffle(latents, 2)
+    grown[1, 3] = 1
+    shown = codec.decode(F.pixel_unshuffle(grown, 2)).sample[1, :3] / 2 + 0.5  # type: ignore[union-attr]
+    assert shown[:, :, 8].max() < 0.6, "the neighbour was black"
+    assert (shown[0, :, :6] == 1).all() and (shown[1:, :, :6] == 0).all()
+
+
 def test_the_gate_opens_with_visibility() -> None:
     visibility = torch.tensor([0.0, 0.04, 0.05, 0.25, 1.0])
     found = copy_gate(torch.zeros(5), visibility)
