@@ -22,7 +22,7 @@ from gen3dface.errors import EstimationError
 from gen3dface.heads import load_head_model
 from gen3dface.photo import Portrait
 
-GENERATOR = "gen3dface.rendered.1"  # grows when the same seed gives another sample
+GENERATOR = "gen3dface.rendered.2"  # grows when the same seed gives another sample
 PHOTO_SIDE = 288  # px
 _ATTEMPTS = 4
 _STREAMS = 7919  # apart from other users of the same seeds
