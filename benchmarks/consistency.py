@@ -17,7 +17,7 @@ from engines import FIRST_SEED, diffusion, projection
 from tqdm import tqdm
 
 from gen3dface.cameras import rig
-from gen3dface.data_synth.rendered import make_sample
+from gen3dface.data_synth.rendered.samples import make_sample
 from gen3dface.evaluation.consistency import adjacent_errors
 from gen3dface.heads import load_head_model
 from gen3dface.pipelines import Gen3DFacePipeline

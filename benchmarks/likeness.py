@@ -37,7 +37,7 @@ class Row:
     """One photo's figures with one engine, or why there are none."""
 
     photo: str
-    engine: str
+    engine: str  # its name, without the folders above it
     landmarks: float = float("nan")
     identity: float = float("nan")
     seconds: float = float("nan")
@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--gallery", type=Path, help="folder for gallery.md and its pictures")
     parser.add_argument("--engines", nargs="*", default=["projection"], help="projection, or folders of pipelines")
     arguments = parser.parse_args()
+    if len({Path(engine).name for engine in arguments.engines}) < len(arguments.engines):
+        parser.error("two engines have the same name; their heads would lie in one folder")
     embed = IdentityEmbedder()
     jobs = [(name, engine) for name in arguments.only for engine in arguments.engines]
     rows = [measure(name, engine, arguments.out, embed) for name, engine in tqdm(jobs, unit="head")]
@@ -64,19 +66,20 @@ def main() -> None:
 
 def measure(name: str, engine: str, out: Path, embed: IdentityEmbedder) -> Row:
     """One photo through the command, then scored."""
-    photo, out = example_photo(name), out / Path(engine).name
+    photo, label = example_photo(name), Path(engine).name
+    out = out / label
     command = [sys.executable, "-m", "gen3dface", "head", str(photo), "--out", str(out), "--resume", "--engine", engine]
     before = _children_seconds()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     cpu = _children_seconds() - before
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        return Row(name, engine, error=next((line for line in lines if line.startswith("failed")), lines[-1]))
+        return Row(name, label, error=next((line for line in lines if line.startswith("failed")), lines[-1]))
     folder = out / photo.stem
     facts = json.loads((folder / "report.json").read_text())
     return Row(
         name,
-        engine,
+        label,
         landmarks=facts["head"]["landmark_error"],
         identity=cosine(embed(pixels(photo)), embed(pixels(folder / "views" / "000.png"))),
         seconds=sum(v for k, v in facts["seconds"].items() if k not in AFTER_GLB),
@@ -126,7 +129,7 @@ left, left profile, back, right profile and three-quarter right; {engines}. Made
 photos whose licence would bind this page are left out (their figures are in the table):
 
 ```
-python benchmarks/likeness.py -o out/likeness --gallery docs
+python benchmarks/likeness.py -o out/likeness --gallery docs{option}
 ```
 
 {strips}
@@ -156,7 +159,7 @@ def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
         credit = EXAMPLES[name].credit
         if "BY-SA" in credit or any(r.error for r in rows if r.photo == name):
             continue
-        strip(example_photo(name), [out / Path(engine).name for engine in engines]).save(
+        strip(example_photo(name), [out / engine for engine in engines]).save(
             folder / "gallery" / f"{name}.jpg", quality=88
         )
         strips.append(f"**{name}** ({credit})\n\n![{name}](gallery/{name}.jpg)\n")
@@ -165,6 +168,7 @@ def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
     text = GALLERY.format(
         shown=len(strips),
         total=len(EXAMPLES),
+        option="" if engines == ["projection"] else " --engines " + " ".join(engines),
         engines=" above, ".join(engines) + " below" if len(engines) > 1 else engines[0],
         strips="\n".join(strips),
         hardware=hardware,

@@ -144,7 +144,7 @@ _TABLE = (
     Asset(
         "lpips_alex",
         "lpips_alexnet.ckpt",
-        "AlexNet and LPIPS' linear layers, for evaluation",
+        "AlexNet and LPIPS' linear layers, for evaluation and training",
         "BSD",
         9884491,
         "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gen3dface.errors import ConfigError
 from gen3dface.models.photo_encoder import PhotoEncoder
-from gen3dface.pipelines import Gen3DFacePipeline
+from gen3dface.pipelines import Gen3DFacePipeline, codec
 from gen3dface.pipelines.conditions import Networks, encode_scene
 from gen3dface.pipelines.scene import Scene
 from gen3dface.pipelines.steps import denoised, scene_volumes
@@ -55,9 +55,8 @@ class TrainingDenoiser(nn.Module):
         for component in self._others.values():
             if component is not None:
                 component.requires_grad_(False).eval()
-        # called, not registered: its weights are no part of the checkpoints
-        self._pictures = [PerceptualLoss(pipe.vae, self._prediction)] if objective.perceptual else []
-        self._identity = [IdentityLoss(pipe.vae, self._prediction)] if objective.identity else []
+        # in a dictionary, not registered: their weights are no part of the checkpoints
+        self._losses = _picture_losses(objective, self._prediction)
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float().clone(), persistent=False)
 
     def train(self, mode: bool = True) -> TrainingDenoiser:
@@ -71,7 +70,7 @@ class TrainingDenoiser(nn.Module):
 
     def move_others(self, device: torch.device) -> None:
         """Bring the networks that are not trained to a device."""
-        for component in (*self._others.values(), *self._pictures, *self._identity):
+        for component in (*self._others.values(), *self._losses.values()):
             if component is not None:
                 component.to(device)
 
@@ -79,16 +78,23 @@ class TrainingDenoiser(nn.Module):
         """The mean loss [] of B items with N views each."""
         predicted, wanted, alpha = self.predict(items)
         loss = multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
-        for pictures in self._pictures:
-            loss = loss + self._objective.perceptual * pictures(predicted, wanted)
-        for identity in self._identity:
-            loss = loss + self._objective.identity * self._apart(identity, predicted, items)
-        return loss
+        return loss + self._picture_terms(predicted, wanted, items) if self._losses else loss
 
-    def _apart(self, identity: IdentityLoss, predicted: Tensor, items: Sequence[Item]) -> Tensor:
-        """The identity loss of the heads whose photo the networks were shown."""
-        shown = [i for i, item in enumerate(items) if item.kept[1]]
-        return identity(predicted[shown], [items[i].head.unpack(predicted.device)[0] for i in shown])
+    def _picture_terms(self, predicted: Tensor, wanted: Tensor, items: Sequence[Item]) -> Tensor:
+        """The weighted losses of what the clean latents look like."""
+        made, total = self._decoded(predicted), predicted.new_zeros(())
+        if "perceptual" in self._losses:
+            total = total + self._objective.perceptual * self._losses["perceptual"](made, self._decoded(wanted))
+        if "identity" in self._losses:  # of the heads whose photo the networks were shown
+            shown = [i for i, item in enumerate(items) if item.kept[1]]
+            heads = [items[i].head.unpack(made.device)[0] for i in shown]
+            total = total + self._objective.identity * self._losses["identity"](made[shown], heads)
+        return total
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """Views [B, N, 3, S, S] in 0..1 of clean latents [B, N, C, h, w]."""
+        images, _ = codec.decode(self._others["vae"], latents.flatten(0, 1).float())
+        return images.unflatten(0, latents.shape[:2])
 
     def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks say and what they should, both [B, N, C, h, w], and a_t [B]."""
@@ -113,6 +119,19 @@ class TrainingDenoiser(nn.Module):
     def _networks(self, device: torch.device) -> Networks:
         parts = {name: getattr(self, name) for name in TRAINABLE if name not in self._others} | self._others
         return Networks(**parts, config=self._settings, device=device)
+
+
+def _picture_losses(objective: ObjectiveConfig, prediction: str) -> dict[str, nn.Module]:
+    """By name. Raises `ConfigError` for a model that does not predict the clean sample: it has no picture."""
+    losses: dict[str, nn.Module] = {}
+    if objective.perceptual:
+        losses["perceptual"] = PerceptualLoss()
+    if objective.identity:
+        losses["identity"] = IdentityLoss()
+    if losses and prediction != "sample":
+        names = " and ".join(f"objective.{name}" for name in losses)
+        raise ConfigError(f"{names} need a model that predicts the sample, not {prediction}.")
+    return losses
 
 
 def without(scene: Scene, kept: Tensor) -> Scene:

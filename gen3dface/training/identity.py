@@ -1,4 +1,4 @@
-"""Is the person in the views the one in the photo? A loss for models that predict the clean sample.
+"""Is the person in the views the one in the photo?
 
 The views that show the face and the photo itself are cut out around the eyes of the estimated head, and a recogniser's
 embeddings are brought together, as is common in face generation (ArcFace's cosine in e4e, Arc2Face and others).
@@ -7,16 +7,13 @@ embeddings are brought together, as is common in face generation (ArcFace's cosi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dface.cameras import Cameras
-from gen3dface.errors import ConfigError
 from gen3dface.heads import load_head_model
-from gen3dface.pipelines import codec
 from gen3dface.pipelines.prepared import Prepared
 from gen3dface.training.recogniser import CHIP, FaceRecogniser
 
@@ -26,41 +23,30 @@ _DENSITY = 820.0  # px of the chip a metre: 74 between the eyes' outer corners
 
 
 class IdentityLoss(nn.Module):
-    """Mean squared distance of the views' embeddings to their photo's.
-
-    vae: decodes latents. prediction: the model's `prediction_type`.
-
-    Raises:
-        ConfigError: the model does not predict the clean sample.
-    """
+    """Mean squared distance of the views' embeddings to their photo's; gradients reach the views."""
 
     eyes: Tensor
 
-    def __init__(self, vae: Any, prediction: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if prediction != "sample":
-            raise ConfigError(f"objective.identity is for models that predict the sample, not {prediction}.")
-        self._vae = [vae]  # the pipeline's own, wherever it is
         self.recogniser = FaceRecogniser()
         regions = load_head_model().regions
         self.register_buffer("eyes", regions["left_eye"] | regions["right_eye"], persistent=False)
 
-    def forward(self, predicted: Tensor, heads: Sequence[Prepared]) -> Tensor:
-        """[] of predicted scaled latents [B, N, C, h, w]; zero where no view shows a face."""
-        made, photos = [], []
-        (vae,) = self._vae
-        for latents, head in zip(predicted, heads, strict=True):
+    def forward(self, views: Tensor, heads: Sequence[Prepared]) -> Tensor:
+        """[] of B heads' views [B, N, 3, S, S] in 0..1; zero where none shows a face."""
+        faces, photos = [], []
+        for pictures, head in zip(views, heads, strict=True):
             shown = shows_face(head.views)
             if shown.any():
-                pictures = codec.decode(vae, latents[shown].float())[0]
                 between = head.vertices[self.eyes].mean(0)
-                made.append(face_chips(pictures, head.views[shown], between))
-                photos.append(face_chips(head.image[None], head.photo, between).expand_as(made[-1]))
-        if not made:
-            return predicted.sum() * 0
+                faces.append(face_chips(pictures[shown], head.views[shown], between))
+                photos.append(face_chips(head.image[None], head.photo, between).expand_as(faces[-1]))
+        if not faces:
+            return views.sum() * 0
         with torch.no_grad():
             wanted = self.recogniser(torch.cat(photos))
-        found: Tensor = (self.recogniser(torch.cat(made)) - wanted).square().sum(1).mean()
+        found: Tensor = (self.recogniser(torch.cat(faces)) - wanted).square().sum(1).mean()
         return found
 
 

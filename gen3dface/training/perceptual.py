@@ -6,38 +6,25 @@ few steps of the sampler do not undo that in a small model; a distance of deep f
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dface.errors import ConfigError
 from gen3dface.evaluation.lpips import LPIPS
-from gen3dface.pipelines import codec
 
 
 class PerceptualLoss(nn.Module):
-    """Mean LPIPS of the decoded views, and of their middle half, where the face is, at twice the size.
+    """Mean LPIPS of the views, and of their middle half, where the face is, at twice the size.
 
-    Gradients reach the prediction; the networks here are fixed.
-
-    vae: decodes latents. prediction: the model's `prediction_type`.
-
-    Raises:
-        ConfigError: the model does not predict the clean sample.
+    Gradients reach the views that were made; the network here is fixed.
     """
 
-    def __init__(self, vae: Any, prediction: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if prediction != "sample":
-            raise ConfigError(f"objective.perceptual is for models that predict the sample, not {prediction}.")
-        self._vae = [vae]  # the pipeline's own, wherever it is
         self.distance = LPIPS()
 
-    def forward(self, predicted: Tensor, clean: Tensor) -> Tensor:
-        """[] of predicted and true scaled latents [B, N, C, h, w]."""
-        (vae,) = self._vae
-        made, true = (codec.decode(vae, z.flatten(0, 1).float())[0] for z in (predicted, clean))
+    def forward(self, made: Tensor, true: Tensor) -> Tensor:
+        """[] of made and true views [B, N, 3, S, S] in 0..1."""
+        made, true = made.flatten(0, 1), true.flatten(0, 1)
         found: Tensor = self.distance(made, true).mean() + self.distance(_closer(made), _closer(true)).mean()
         return found / 2
 

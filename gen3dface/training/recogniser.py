@@ -65,28 +65,20 @@ class FaceRecogniser(nn.Module):
             for (name, *_), block in zip(_BLOCKS, self.blocks, strict=True):
                 for part in ("conv1", "conv2"):
                     getattr(block, part).load(arrays, f"{name}/{part}")
-            self.out.weight.data = arrays["fc"].T.contiguous()
+            self.out.weight = nn.Parameter(arrays["fc"].T.contiguous())
         except KeyError as error:
             raise CheckpointError(f"The face recogniser's weights lack {error}.") from error
 
 
-class _Scaled(nn.Module):
-    """A convolution, then a scale and a shift of each channel."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.conv(x)
-        return found
+class _Scaled(nn.Conv2d):
+    """A convolution, then a scale and a shift of each channel, folded into one."""
 
     def load(self, arrays: dict[str, Tensor], name: str) -> None:
-        """Both folded into one."""
+        """Raises `KeyError` when an array is missing."""
         scale, shift = arrays[f"{name}/scale/weights"], arrays[f"{name}/scale/biases"]
         kernel, bias = arrays[f"{name}/conv/filters"].permute(3, 2, 0, 1), arrays[f"{name}/conv/bias"]
-        self.conv.weight.data = (kernel * scale[:, None, None, None]).contiguous()
-        self.conv.bias = nn.Parameter(bias * scale + shift)
+        self.weight = nn.Parameter((kernel * scale[:, None, None, None]).contiguous())
+        self.bias = nn.Parameter(bias * scale + shift)
 
 
 class _Block(nn.Module):

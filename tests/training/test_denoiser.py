@@ -16,6 +16,7 @@ from gen3dface.pipelines.steps import denoised, scene_volumes
 from gen3dface.training.config import ObjectiveConfig
 from gen3dface.training.denoiser import TrainingDenoiser
 from gen3dface.training.draws import KEPT, Item
+from gen3dface.training.identity import IdentityLoss
 from gen3dface.training.latents import LatentFolder, keeps_latents
 from gen3dface.training.prepared import PreparedFolder, chosen_views
 from gen3dface.training.start import preparation_for
@@ -84,9 +85,24 @@ def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
     assert gradient.any()
 
 
-def test_the_perceptual_term_wants_a_model_that_says_the_picture() -> None:
-    with pytest.raises(ConfigError, match="perceptual"):
-        TrainingDenoiser(tiny_pipeline(PAPER), ObjectiveConfig(perceptual=0.5))
+@pytest.mark.parametrize("name", ["perceptual", "identity"])
+def test_losses_of_pictures_want_a_model_that_says_the_picture(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"objective.{name} need"):
+        TrainingDenoiser(tiny_pipeline(PAPER), ObjectiveConfig(**{name: 0.5}))
+
+
+def test_the_identity_term_is_that_of_the_heads_whose_photo_is_shown() -> None:
+    """The first head's photo is dropped; the term is the second's alone, with its weight."""
+    pipe = tiny_pipeline(SMALL)
+    items = [replace(item, kept=kept) for item, kept in zip(_items(pipe), (KEPT["all"], KEPT["none"]), strict=True)]
+    plain = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig(identity=0.25)).eval()
+    with torch.no_grad():
+        said = plain.predict(items)[0][1]
+        views = (pipe.vae.decode(said).sample[:, :3] / 2 + 0.5).clamp(0, 1)
+        apart = IdentityLoss()(views[None], [items[1].head.unpack("cpu")[0]]).item()
+        assert apart > 0.01
+        assert denoiser(items).item() == pytest.approx(plain(items).item() + 0.25 * apart, rel=1e-4)
 
 
 @pytest.mark.parametrize("model", [SMALL, PAPER], ids=["small", "paper"])
