@@ -18,6 +18,7 @@ from gen3dface.models.copy_gate import blend_copy, copy_gate
 from gen3dface.models.depth_attention import DepthTransformer
 from gen3dface.models.frames import Frames
 from gen3dface.models.joint_attention import JointAttnProcessor, require_xformers
+from gen3dface.models.pixel_head import PixelHead
 
 InputView = Literal["extra_frame", "none"]
 
@@ -46,6 +47,8 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
             gate, as in the paper and its peers.
         copy_residual: the network's output is what it changes of the copied picture, nothing at first, instead of the
             picture itself: it starts from the copy, and small models learn sooner. Off in the paper and its peers.
+        pixel_head: `channels` and `factor` of a `PixelHead`, for latents that are blocks of factor x factor pixels.
+            None: no such head, as in the paper and its peers.
     """
 
     _supports_gradient_checkpointing = True
@@ -65,6 +68,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
         condition_channels: int = 0,
         gate_channels: int = 0,
         copy_residual: bool = False,
+        pixel_head: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         if input_view not in ("extra_frame", "none"):
@@ -85,6 +89,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
         if volume_channels and len(volume_channels) != self.levels:
             raise ConfigError(f"The UNet has {self.levels} levels, volume_channels {tuple(volume_channels)}.")
         self.mid_depth, self.up_depth = self._depth_transformers(volume_channels, depth_heads)
+        self.pixel_layers = self._pixel_head(pixel_head) if pixel_head else None
         self.gradient_checkpointing = False
         self._joins = self._find_joins(joint_attention_levels)
         self._join()
@@ -119,8 +124,8 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
         time = frames.timesteps(timestep, x.device, self.config["input_frame_timestep"] == "zero")
         embedding = self.unet.time_embedding(self.unet.time_proj(time).to(x.dtype))
         tokens = frames.tokens(encoder_hidden_states)
-        out = self._walk(x, embedding, tokens, frames, None if volumes is None else tuple(volumes))
-        out = self._gated(frames.targets(out), copy)
+        features = self._walk(x, embedding, tokens, frames, None if volumes is None else tuple(volumes))
+        out = self._gated(self._said(frames.targets(features), frames.targets(x)), copy)
         return UNet2DConditionOutput(sample=out) if return_dict else (out,)
 
     def set_attention_backend(self, backend: str) -> None:
@@ -160,7 +165,8 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
     def _walk(
         self, x: Tensor, time: Tensor, tokens: Tensor, frames: Frames, volumes: tuple[Tensor, ...] | None
     ) -> Tensor:
-        """`UNet2DConditionModel.forward`, with the depth transformers in the decoder: [B F, channels, h, w]."""
+        """`UNet2DConditionModel.forward` up to its last convolution, with the depth transformers in the decoder:
+        [B F, channels, h, w]."""
         unet, attention = (
             self.unet,
             {"encoder_hidden_states": tokens, "cross_attention_kwargs": {"frames": frames.count}},
@@ -177,7 +183,7 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
             x = self._run(self.mid_depth, x, flat[-1], rows)
         for index, block in enumerate(unet.up_blocks):
             x = self._up(index, block, x, skips, time, attention, flat, rows)
-        return unet.conv_out(unet.conv_act(unet.conv_norm_out(x)))
+        return unet.conv_act(unet.conv_norm_out(x))
 
     def _up(
         self,
@@ -203,6 +209,15 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
             if depth is not None:
                 x = self._run(depth[layer], x, volumes[level - rises], rows)
         return x
+
+    def _said(self, features: Tensor, inputs: Tensor) -> Tensor:
+        """The last layers, on the target views' features and inputs [B, N, channels, h, w]."""
+        count = features.shape[1]
+        features, inputs = features.flatten(0, 1), inputs.flatten(0, 1)
+        out = self.unet.conv_out(features)
+        if self.pixel_layers is not None:
+            out = out + self._run(self.pixel_layers, features, inputs)
+        return out.unflatten(0, (-1, count))
 
     def _gated(self, out: Tensor, copy: tuple[Tensor, Tensor] | None) -> Tensor:
         """Copies the photo where the gate is open."""
@@ -237,6 +252,17 @@ class MultiViewUNet(ModelMixin, ConfigMixin, CacheMixin):
             levels = [level - (i == last and block.upsamplers is not None) for i in range(last + 1)]
             blocks.append(nn.ModuleList(DepthTransformer(widths[index], volume_channels[i], heads) for i in levels))
         return middle, nn.ModuleList(blocks)
+
+    def _pixel_head(self, config: dict[str, int]) -> PixelHead:
+        """Raises `ConfigError` where some channels are no whole blocks of pixels."""
+        inner, block = self.unet.config, config.get("factor", 4) ** 2
+        if inner["in_channels"] % block or inner["out_channels"] % block:
+            raise ConfigError(
+                f"A pixel head takes blocks of {block} pixels; the UNet's {inner['in_channels']} inputs and "
+                f"{inner['out_channels']} outputs are none."
+            )
+        features = inner["block_out_channels"][0]
+        return PixelHead(features, inner["in_channels"] // block, inner["out_channels"] // block, **config)
 
     def _find_joins(self, levels: Sequence[int] | None) -> list[tuple[Attention, bool]]:
         """Every attention of the UNet, and whether it joins the frames."""
