@@ -62,7 +62,7 @@ def _settings(out: Path) -> dict[str, Any]:
         "iterations": STEPS,
         "data": {"sources": [{"path": str(out / "data")}], "cache": str(out / "cache"), "views": VIEWS},
         "dropout": {"all": 0.0, "concat": 0.0, "volume": 0.0, "clip": 0.0},
-        "objective": {"weighting": "truncated", "gamma": 4.0, "timestep_power": 0.5},
+        "objective": {"weighting": "truncated", "gamma": 4.0, "timestep_power": 0.5, "pixels": 3.0},
         "optimiser": {"unet": 2e-3, "new": 2e-3, "warmup": 20, "cooldown": 0.4, "batch": 4, "ema": 0.9},
         "checkpoint": {"steps": 100, "minutes": None},
     }

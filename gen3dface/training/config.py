@@ -81,6 +81,9 @@ class ObjectiveConfig(_Section):
             schedule.
         gamma: where `min_snr` and `truncated` stop.
         timestep_power: p in t = T U^p with U uniform; 1 is uniform, less than 1 favours high noise.
+        pixels: weight of the squared error of the pictures (in -1..1 over white) of the predicted clean sample, for
+            networks that predict it; 0 (the paper): none. Beside straight colours in the latents, which count alike
+            whether they are covered or not, it asks for outlines.
         perceptual: weight of LPIPS between the pictures of the predicted clean sample and the true ones, for networks
             that predict it; 0 (the paper): none.
         identity: weight of the distance between a recogniser's embeddings of the predicted views and of the photo,
@@ -90,6 +93,7 @@ class ObjectiveConfig(_Section):
     weighting: Literal["none", "min_snr", "truncated"] = "none"
     gamma: Annotated[float, Field(gt=0)] = 5.0
     timestep_power: Annotated[float, Field(gt=0)] = 1.0
+    pixels: Annotated[float, Field(ge=0)] = 0.0
     perceptual: Annotated[float, Field(ge=0)] = 0.0
     identity: Annotated[float, Field(ge=0)] = 0.0
 

@@ -78,13 +78,16 @@ class TrainingDenoiser(nn.Module):
         """The mean loss [] of B items with N views each."""
         predicted, wanted, alpha = self.predict(items)
         loss = multiview_loss(predicted, wanted, loss_weights(self._objective, self._prediction, alpha))
-        return loss + self._picture_terms(predicted, wanted, items) if self._losses else loss
+        pictured = self._objective.pixels or self._losses
+        return loss + self._picture_terms(predicted, wanted, items) if pictured else loss
 
     def _picture_terms(self, predicted: Tensor, wanted: Tensor, items: Sequence[Item]) -> Tensor:
         """The weighted losses of what the clean latents look like."""
-        made, total = self._decoded(predicted), predicted.new_zeros(())
+        made, true, total = self._decoded(predicted), self._decoded(wanted), predicted.new_zeros(())
+        if self._objective.pixels:
+            total = total + self._objective.pixels * (2 * made - 2 * true).square().mean()
         if "perceptual" in self._losses:
-            total = total + self._objective.perceptual * self._losses["perceptual"](made, self._decoded(wanted))
+            total = total + self._objective.perceptual * self._losses["perceptual"](made, true)
         if "identity" in self._losses:  # of the heads whose photo the networks were shown
             shown = [i for i, item in enumerate(items) if item.kept[1]]
             heads = [items[i].head.unpack(made.device)[0] for i in shown]
@@ -123,15 +126,12 @@ class TrainingDenoiser(nn.Module):
 
 def _picture_losses(objective: ObjectiveConfig, prediction: str) -> dict[str, nn.Module]:
     """By name. Raises `ConfigError` for a model that does not predict the clean sample: it has no picture."""
-    losses: dict[str, nn.Module] = {}
-    if objective.perceptual:
-        losses["perceptual"] = PerceptualLoss()
-    if objective.identity:
-        losses["identity"] = IdentityLoss()
-    if losses and prediction != "sample":
-        names = " and ".join(f"objective.{name}" for name in losses)
+    asked = [name for name in ("pixels", "perceptual", "identity") if getattr(objective, name)]
+    if asked and prediction != "sample":
+        names = " and ".join(f"objective.{name}" for name in asked)
         raise ConfigError(f"{names} need a model that predicts the sample, not {prediction}.")
-    return losses
+    kinds = {"perceptual": PerceptualLoss, "identity": IdentityLoss}
+    return {name: kinds[name]() for name in asked if name in kinds}
 
 
 def without(scene: Scene, kept: Tensor) -> Scene:

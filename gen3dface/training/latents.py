@@ -44,7 +44,8 @@ class LatentFolder:
 
     def fill(self, keys: Sequence[str], nets: Networks, rank: int = 0, ranks: int = 1) -> None:
         """Encode this process's share of the heads that are missing, on the autoencoder's device."""
-        missing = [key for key in keys if not self.path(key).exists()][rank::ranks]
+        # shared out by number, not among those missing: the others are writing while this process looks
+        missing = [key for key in list(keys)[rank::ranks] if not self.path(key).exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         for key in tqdm(missing, desc="encoding views", disable=rank > 0 or not missing):
             views = self.heads.get(key, range(self.heads.views(key))).targets

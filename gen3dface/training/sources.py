@@ -66,7 +66,8 @@ class Heads:
         """Prepare this process's share of the heads that the cache lacks."""
         if self.folder is None:
             return
-        missing = [i for i, key in enumerate(self.source.keys) if key not in self.folder][rank::ranks]
+        # shared out by number, not among those missing: the others are writing while this process looks
+        missing = [i for i, key in enumerate(self.source.keys) if i % ranks == rank and key not in self.folder]
         if missing:
             loader = DataLoader(_Filling(self, missing), batch_size=None, num_workers=workers)
             for _ in tqdm(loader, desc="preparing heads", disable=rank > 0):

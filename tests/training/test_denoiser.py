@@ -85,7 +85,21 @@ def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
     assert gradient.any()
 
 
-@pytest.mark.parametrize("name", ["perceptual", "identity"])
+def test_the_pixel_term_is_the_squared_error_of_the_views_over_white() -> None:
+    """With straight colours in the latents: what is not covered counts by its coverage alone."""
+    pipe = tiny_pipeline(SMALL | {"vae": SMALL["vae"] | {"straight": True}})
+    items = _items(pipe)
+    plain = TrainingDenoiser(pipe, ObjectiveConfig()).eval()
+    with torch.no_grad():
+        views = [torch.nn.functional.pixel_shuffle(z.flatten(0, 1), 4) / 2 + 0.5 for z in plain.predict(items)[:2]]
+        made, true = (v[:, 3:].clamp(0, 1) * (v[:, :3] - 1) + 1 for v in views)
+        apart = (made.clamp(0, 1) - true.clamp(0, 1)).square().mean().item()
+        found = TrainingDenoiser(pipe, ObjectiveConfig(pixels=0.5)).eval()(items).item()
+    assert apart > 0.01
+    assert found == pytest.approx(plain(items).item() + 0.5 * 4 * apart, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pixels", "perceptual", "identity"])
 def test_losses_of_pictures_want_a_model_that_says_the_picture(name: str) -> None:
     with pytest.raises(ConfigError, match=f"objective.{name} need"):
         TrainingDenoiser(tiny_pipeline(PAPER), ObjectiveConfig(**{name: 0.5}))

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from gen3dface.data_synth.shard_set import ShardSet
 from gen3dface.errors import ConfigError, DataError
 from gen3dface.models.photo_projection import PhotoProjection
 from gen3dface.pipelines.conditions import build_scene, encode_scene, networks_of
 from gen3dface.pipelines.preview import Preview
 from gen3dface.pipelines.subjects import load_subjects
 from gen3dface.training.prepared import PreparedFolder, chosen_views, pack_told, unpack_told
+from gen3dface.training.sources import Heads
 from gen3dface.training.start import preparation_for
 from tests.data_synth.samples import random_sample
 from tests.pipelines.tiny_models import PAPER, SMALL, tiny_pipeline
@@ -95,6 +97,15 @@ def test_a_folder_gives_back_single_views(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"id0\.safetensors is damaged"):
         folder.get("id0", [0])
+
+
+def test_processes_that_look_at_different_times_leave_no_head_out(data: Path, tmp_path: Path) -> None:
+    """The second process finds what the first has already written."""
+    heads = Heads(ShardSet(data / "shards"), preparation_for(tiny_pipeline(SMALL)), str(tmp_path))
+    for rank in (0, 1):
+        heads.fill(0, rank, 2)
+    assert heads.folder is not None
+    assert all(key in heads.folder for key in heads.source.keys)
 
 
 def test_larger_views_are_reduced_and_smaller_ones_refused() -> None:
