@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gen3dface.outputs.report import Settings
 
 FAILED, USAGE = 1, 2  # exit codes; 0: all went well
+SURFACE_SUFFIXES = (".glb", ".obj", ".ply")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 assets_app = typer.Typer(no_args_is_help=True, help="The weights and data that are downloaded on first use.")
@@ -144,6 +145,34 @@ def _tell(outcome: Outcome) -> None:
 def _usage(message: str) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(USAGE)
+
+
+@app.command()
+def reconstruct(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Views with cameras.json or NeRF's transforms.json.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new file: .glb, .obj or .ply.", metavar="FILE")],
+    steps: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Of the optimiser; more are slower and sharper.")
+    ] = 600,
+    faces: Annotated[int, typer.Option(min=100, max=2_000_000, help="Triangles, at most.")] = 30_000,
+    texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Texels a side.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same surface.")] = 0,
+) -> None:
+    """Turn views from all around into a closed, textured surface of whatever they show.
+
+    DIR is a folder that `gen3dface head` made, or a NeRF scene whose pictures have alpha. Exit code: 0, or 1 when there
+    is no surface.
+    """
+    if out.suffix.lower() not in SURFACE_SUFFIXES:
+        _usage(f"--out must end in one of {', '.join(SURFACE_SUFFIXES)}")
+    from gen3dface.recon.fit_field import FieldConfig
+    from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
+    from gen3dface.recon.view_folder import load_views
+
+    field = FieldConfig(steps=steps, seed=seed)
+    config = SurfaceConfig(field, faces=faces, texture_size=texture_size)
+    reconstruct_surface(load_views(folder), config).export(out)
+    typer.echo(out)
 
 
 @app.command()

@@ -65,6 +65,10 @@ class TrainingError(Gen3DFaceError):
     """A training run cannot go on."""
 
 
+class ReconstructionError(Gen3DFaceError):
+    """Views do not make a surface: nothing is seen in them, or they do not belong to their cameras."""
+
+
 class OutputError(Gen3DFaceError):
     """A result cannot be written."""
 

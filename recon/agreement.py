@@ -1,0 +1,86 @@
+"""Do the views belong to their cameras? What all masks carve out of the volume must show the masks again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import ReconstructionError
+from gen3dface.recon.distance_grid import SIDE, corner_points
+
+_SIDE = 48  # px of the reduced masks
+_CELLS = 64  # a side of the volume: smaller than a pixel's
+_AGREES = 0.9  # intersection over union from which a view belongs to the others
+_STRAYS = 0.25  # share of views that may be left out
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well each of N views fits the others."""
+
+    overlap: Tensor  # [N] intersection over union of its mask and what the others carve
+    trusted: Tensor  # [N] bool
+
+
+def check_agreement(masks: Tensor, cameras: Cameras) -> Agreement:
+    """Compare the masks [N, 1, H, W] in 0..1 with the visual hull of all views.
+
+    A few strays are left out: the hull is carved without them, so that it does not miss what they miss.
+
+    Raises:
+        ReconstructionError: the masks are empty, or too few views agree: their cameras are others' or wrong.
+    """
+    empty = [i for i, mask in enumerate(masks) if not (mask > 0.5).any()]
+    if len(empty) > _STRAYS * len(masks):
+        raise ReconstructionError(
+            f"The masks of {len(empty)} of {len(masks)} views are empty (the first is view {empty[0]}): nothing is "
+            "there to be reconstructed. Give views with alpha or masks."
+        )
+    carving = _Carving(masks, cameras)
+    trusted = torch.tensor([i not in empty for i in range(len(masks))])
+    while True:
+        overlap = carving.overlaps(trusted)
+        worst = int(torch.where(trusted, overlap, 2.0).argmin())
+        if overlap[worst] >= _AGREES:
+            return Agreement(overlap, trusted)
+        trusted[carving.culprit(trusted)] = False
+        if (~trusted).sum() > _STRAYS * len(masks):
+            raise ReconstructionError(
+                f"The views do not fit together: with their cameras, view {worst} shows only {overlap[worst]:.0%} of "
+                "what the others leave. Are they paired with each other's cameras, or the cameras in another "
+                "convention?"
+            )
+
+
+class _Carving:
+    """What each of N masks says of each of P cells of the volume."""
+
+    def __init__(self, masks: Tensor, cameras: Cameras) -> None:
+        self.wanted = F.interpolate(masks, (_SIDE, _SIDE), mode="area")[:, 0].flatten(1) > 0.5
+        xy, _ = cameras.resized(_SIDE, _SIDE).project(corner_points(_CELLS, SIDE))
+        columns, rows = xy.floor().nan_to_num(-1).clamp(-1, _SIDE).long().unbind(-1)
+        self.shown = (columns >= 0) & (columns < _SIDE) & (rows >= 0) & (rows < _SIDE)
+        self.pixels = (rows * _SIDE + columns).clamp(0, _SIDE**2 - 1)
+        self.inside = self.wanted.gather(1, self.pixels) | ~self.shown  # [N, P]
+
+    def overlaps(self, trusted: Tensor) -> Tensor:
+        """Of each mask with the hull of the trusted ones, [N]."""
+        hull = self.inside[trusted].all(0)
+        found = []
+        for pixels, shown, wanted in zip(self.pixels, self.shown, self.wanted, strict=True):
+            seen = torch.zeros_like(wanted).index_fill_(0, pixels[hull & shown], True)
+            found.append((seen & wanted).sum() / (seen | wanted).sum().clamp(min=1))
+        return torch.stack(found)
+
+    def culprit(self, trusted: Tensor) -> int:
+        """The view without which the others agree best."""
+        scores = torch.full((len(trusted),), -1.0)
+        for view in trusted.nonzero()[:, 0].tolist():
+            without = trusted.clone()
+            without[view] = False
+            scores[view] = self.overlaps(without)[without].mean()
+        return int(scores.argmax())

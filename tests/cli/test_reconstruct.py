@@ -1,0 +1,31 @@
+"""`gen3dface reconstruct`: a folder of views in, a file out."""
+
+from pathlib import Path
+
+import pytest
+import trimesh
+from typer.testing import CliRunner
+
+from gen3dface import cli
+from gen3dface.errors import ReconstructionError
+from tests.recon.scenes import RADII, orbiting, pictures
+
+
+def test_views_become_a_closed_file(tmp_path: Path) -> None:
+    pictures(orbiting(10, 64)).save(tmp_path / "views")
+    out = tmp_path / "egg.glb"
+    size = ["--steps", "100", "--faces", "2000", "--texture-size", "128"]
+    result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path / "views"), "-o", str(out), *size])
+    assert result.exit_code == 0, result.output
+    mesh = trimesh.load(out, force="mesh", process=False)
+    mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=9)
+    assert mesh.is_watertight
+    assert mesh.extents == pytest.approx([2 * r for r in RADII], rel=0.06)
+
+
+def test_wrong_usage_and_folders_without_views(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path), "-o", str(tmp_path / "head.fbx")])
+    assert result.exit_code == cli.USAGE and "must end in" in result.output
+    result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path), "-o", str(tmp_path / "head.glb")])
+    assert isinstance(result.exception, ReconstructionError)
+    assert not (tmp_path / "head.glb").exists()

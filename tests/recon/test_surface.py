@@ -1,0 +1,85 @@
+"""From pictures of a known surface to that surface."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gen3dface.errors import ReconstructionError
+from gen3dface.pipelines.output import MultiViewOutput
+from gen3dface.recon.agreement import check_agreement
+from gen3dface.recon.extraction import extract_mesh
+from gen3dface.recon.fit_field import FieldConfig, snapshot
+from gen3dface.recon.surface import SurfaceConfig, fit_surface, reconstruct_surface, textured
+from gen3dface.render import Surface, render
+from tests.recon.scenes import egg_distance, orbiting, painted, pictures
+
+QUICK = SurfaceConfig(FieldConfig(steps=120, rays=1024, resolution=64), resolution=96, faces=4000, texture_size=256)
+HASTY = SurfaceConfig(FieldConfig(steps=100, rays=512, resolution=48), resolution=48, faces=1500, texture_size=64)
+
+
+@pytest.fixture(scope="module")
+def views() -> MultiViewOutput:
+    return pictures(orbiting(12, 96))
+
+
+def test_the_egg_is_found(views: MultiViewOutput) -> None:
+    """Within a third of a pixel (4 mm at 96 px), with its colours, seen from where no picture was taken."""
+    field, rough = fit_surface(views, QUICK, progress=False)
+    mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
+    assert mesh.is_closed()
+    assert egg_distance(mesh.vertices).median() < 0.0012
+    head = textured(mesh, field, views, QUICK.texture_size)
+    surface = Surface(*(torch.from_numpy(a) for a in (head.vertices, head.faces, head.uvs, head.uv_faces)))
+    texture = torch.from_numpy(head.texture).permute(2, 0, 1).float() / 255
+    unseen = pictures(orbiting(7, 96))
+    shown, _ = render(surface, texture, unseen.cameras)
+    error = (shown - unseen.tensor()).square().mean((1, 2, 3))
+    assert (-10 * error.log10()).min() > 22
+
+
+def test_the_same_seed_gives_the_same_surface(views: MultiViewOutput) -> None:
+    first, again = (reconstruct_surface(views, HASTY, progress=False) for _ in range(2))
+    assert (first.vertices == again.vertices).all() and (first.texture == again.texture).all()
+
+
+def test_views_of_another_exposure_change_no_colours(views: MultiViewOutput) -> None:
+    """A fifth brighter or darker, from view to view."""
+    gains = torch.tensor([1.2, 0.8]).repeat(6)[:, None, None, None]
+    images = views.tensor() * views.masks * gains.clamp(max=1.2) + 1 - views.masks
+    field, rough = fit_surface(replace(views, images=images.clamp(0, 1)), QUICK, progress=False)
+    mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
+    assert egg_distance(mesh.vertices).median() < 0.002
+    with torch.no_grad():
+        found = field.colours(field.measured(mesh.vertices)[1])
+    assert (found - painted(mesh.vertices)).abs().median() < 0.08
+
+
+def test_one_view_of_something_else_is_left_out(views: MultiViewOutput) -> None:
+    masks = views.masks.clone()
+    masks[3] = masks[3].roll(30, -1)
+    trusted = check_agreement(masks, views.cameras).trusted
+    assert not trusted[3] and trusted.sum() == len(trusted) - 1
+
+
+@pytest.mark.parametrize("order", ["mirrored", "mixed"])
+def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str) -> None:
+    rows = [-i % 12 for i in range(12)] if order == "mirrored" else [(5 * i) % 12 for i in range(12)]
+    with pytest.raises(ReconstructionError, match="paired with"):
+        reconstruct_surface(replace(views, cameras=views.cameras[rows]), HASTY, progress=False)
+
+
+def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
+    two = MultiViewOutput(views.tensor()[:2], views.masks[:2], views.cameras[:2])
+    empty = replace(views, masks=torch.zeros_like(views.masks))
+    broken = replace(views, images=views.tensor().masked_fill(views.masks > 2, 0).clone().fill_(torch.nan))
+    for wrong, message in ((two, "at least 3"), (empty, "are empty"), (broken, "NaN")):
+        with pytest.raises(ReconstructionError, match=message):
+            reconstruct_surface(wrong, HASTY, progress=False)
+
+
+def test_black_pictures_give_a_black_surface(views: MultiViewOutput) -> None:
+    black = replace(views, images=1 - views.masks.expand(-1, 3, -1, -1))
+    head = reconstruct_surface(black, HASTY, progress=False)
+    assert torch.isfinite(torch.from_numpy(head.vertices)).all()
+    assert head.texture.mean() < 60

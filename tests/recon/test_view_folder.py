@@ -1,0 +1,111 @@
+"""Folders of views: what was saved comes back, and what cannot be trusted is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import CameraError, Gen3DFaceError, ReconstructionError
+from gen3dface.recon.view_folder import into_cube, load_views
+from tests.recon.scenes import orbiting, pictures
+
+
+def _write_nerf(folder: Path, cameras: Cameras, **changes: Any) -> dict[str, Any]:
+    """Pictures with alpha and a transforms.json, as other tools write it; returns what it holds."""
+    views = pictures(cameras)
+    straight = (views.tensor() - 1 + views.masks) / views.masks.clamp(min=1e-6)
+    rgba = torch.cat([straight * (views.masks > 0), views.masks], 1).clamp(0, 1).permute(0, 2, 3, 1)
+    (folder / "images").mkdir()
+    for number, picture in enumerate((rgba.numpy() * 255).round().astype(np.uint8)):
+        Image.fromarray(picture).save(folder / "images" / f"{number}.png")
+    data = cameras.to_nerf([f"images/{i}.png" for i in range(len(cameras))]) | changes
+    (folder / "transforms.json").write_text(json.dumps(data))
+    return data
+
+
+def test_our_own_folder_comes_back(tmp_path: Path) -> None:
+    views = pictures(orbiting(3, 32))
+    views.save(tmp_path)
+    found = load_views(tmp_path)
+    assert (found.tensor() - views.tensor()).abs().max() <= 0.5 / 255 + 1e-6
+    torch.testing.assert_close(found.cameras.world_to_camera, views.cameras.world_to_camera)
+
+
+def test_a_nerf_scene_in_other_units_comes_back(tmp_path: Path) -> None:
+    """Twenty times as large and moved: the cameras are ours again, and the colours lie over white."""
+    cameras = orbiting(6, 32)
+    data = _write_nerf(tmp_path, cameras)
+    for frame in data["frames"]:
+        pose = np.array(frame["transform_matrix"])
+        pose[:3, 3] = 20 * pose[:3, 3] + [3, -1, 7]
+        frame["transform_matrix"] = pose.tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(data))
+    found = load_views(tmp_path)
+    torch.testing.assert_close(found.cameras.world_to_camera, cameras.world_to_camera, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.cameras.intrinsics, cameras.intrinsics, atol=1e-3, rtol=0)
+    true = pictures(cameras)
+    assert (found.masks - true.masks).abs().max() < 0.003
+    inner = ((true.masks == 0) | (true.masks == 1)).expand(-1, 3, -1, -1)  # edges are blended in linear light
+    assert (found.tensor() - true.tensor())[inner].abs().max() < 0.003
+
+
+def test_an_angle_of_view_and_reduced_pictures_will_do(tmp_path: Path) -> None:
+    cameras = orbiting(4, 64)
+    data = _write_nerf(tmp_path, cameras)
+    frames = [{k: f[k] for k in ("file_path", "transform_matrix")} for f in data["frames"]]
+    for frame in frames:
+        frame["file_path"] = frame["file_path"].removesuffix(".png")  # as in the synthetic scenes
+    written = {"camera_angle_x": data["camera_angle_x"], "frames": frames}
+    (tmp_path / "transforms.json").write_text(json.dumps(written))
+    found = load_views(tmp_path, 32)
+    torch.testing.assert_close(found.cameras.intrinsics, cameras.resized(32, 32).intrinsics, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": []}, "1 to 256 frames"),
+        ({"frames": [{"file_path": "../secret.png", "transform_matrix": []}]}, "outside of its folder"),
+        ({"frames": [{"file_path": "images/9.png", "transform_matrix": []}]}, "is not in"),
+        ({"frames": [{"file_path": "images/0.png", "transform_matrix": [[1, 0], [0, 1]]}]}, "expected 4 x 4"),
+        ({"frames": [{"file_path": "images/0.png"}]}, "no usable camera"),
+        ({"frames": [{"transform_matrix": []}]}, "names no file_path"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    (tmp_path / "scene").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"")
+    _write_nerf(tmp_path / "scene", orbiting(3, 16), **change)
+    with pytest.raises(Gen3DFaceError, match=message):
+        load_views(tmp_path / "scene")
+
+
+def test_cameras_that_are_none_are_refused(tmp_path: Path) -> None:
+    data = _write_nerf(tmp_path, orbiting(3, 16))
+    data["frames"][1]["transform_matrix"][0][3] = float("nan")
+    (tmp_path / "transforms.json").write_text(json.dumps(data))
+    with pytest.raises(CameraError, match="NaN"):
+        load_views(tmp_path)
+    (tmp_path / "transforms.json").write_text("[1, 2]")
+    with pytest.raises(ReconstructionError, match="object"):
+        load_views(tmp_path)
+    with pytest.raises(ReconstructionError, match="holds no views"):
+        load_views(tmp_path / "images")
+
+
+def test_cameras_that_look_away_or_alongside_are_refused() -> None:
+    cameras = orbiting(4, 16)
+    flipped = cameras.world_to_camera.clone()
+    flipped[:, 1:3] *= -1  # OpenGL's axes taken for OpenCV's
+    with pytest.raises(ReconstructionError, match="one place"):
+        into_cube(Cameras(flipped, cameras.intrinsics, 16, 16))
+    same = cameras[[0, 0, 0]]
+    shifted = same.world_to_camera.clone()
+    shifted[:, 0, 3] = torch.tensor([0.0, 0.5, 1.0])
+    with pytest.raises(ReconstructionError, match="one direction"):
+        into_cube(Cameras(shifted, same.intrinsics, 16, 16))
