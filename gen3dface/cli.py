@@ -70,7 +70,12 @@ def head(
         str | None, typer.Option(metavar="NAME", help=f"Use an example photo: {', '.join(EXAMPLES)}.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(metavar="projection|FOLDER", help="How the views are made; FOLDER holds a saved pipeline.")
+        str,
+        typer.Option(
+            metavar="projection|mini|FOLDER",
+            help="How the views are made: by projecting the photo, by the model that comes with gen3dface, or by a "
+            "saved pipeline.",
+        ),
     ] = PROJECTION,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
@@ -89,7 +94,7 @@ def head(
     if example and example not in EXAMPLES:
         _usage(f"there is no example named {example!r}; known are {', '.join(EXAMPLES)}")
     if not is_engine(engine):
-        _usage(f"there is no engine {engine!r}: give projection, or a folder that holds a saved pipeline")
+        _usage(f"there is no engine {engine!r}: give projection, mini, or a folder that holds a saved pipeline")
     jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")
@@ -149,7 +154,7 @@ def _usage(message: str) -> NoReturn:
 
 @app.command()
 def reconstruct(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Views with cameras.json or NeRF's transforms.json.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Views of gen3dface, NeRF or COLMAP.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new file: .glb, .obj or .ply.", metavar="FILE")],
     steps: Annotated[
         int, typer.Option(min=1, max=100_000, help="Of the optimiser; more are slower and sharper.")
@@ -160,8 +165,8 @@ def reconstruct(
 ) -> None:
     """Turn views from all around into a closed, textured surface of whatever they show.
 
-    DIR is a folder that `gen3dface head` made, or a NeRF scene whose pictures have alpha. Exit code: 0, or 1 when there
-    is no surface.
+    DIR is a folder that `gen3dface head` made, a NeRF scene (transforms.json), or COLMAP's text files; pictures have
+    alpha, or masks in DIR/masks. Exit code: 0, or 1 when there is no surface.
     """
     if out.suffix.lower() not in SURFACE_SUFFIXES:
         _usage(f"--out must end in one of {', '.join(SURFACE_SUFFIXES)}")

@@ -30,6 +30,7 @@ from gen3dface.pipelines.conditions import build_scene, module_dtype
 from gen3dface.pipelines.decoding import decode_views
 from gen3dface.pipelines.output import MultiViewOutput, OutputType
 from gen3dface.pipelines.scene import Scene
+from gen3dface.pipelines.shipped import resolved
 from gen3dface.pipelines.steps import guidance_scales, predict, step_arguments
 from gen3dface.pipelines.subjects import PhotoInput, load_subjects
 
@@ -145,11 +146,12 @@ class Gen3DFacePipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **settings: Any) -> Gen3DFacePipeline:
-        """`DiffusionPipeline.from_pretrained`; in float32 unless a dtype is asked for.
+        """`DiffusionPipeline.from_pretrained`; "mini" is the model that comes with the package.
 
-        Some components would else keep the dtype of their file, and half precision is very slow on a CPU.
+        In float32 unless a dtype is asked for: some components would else keep the dtype of their file, and half
+        precision is very slow on a CPU.
         """
-        pipe: Gen3DFacePipeline = super().from_pretrained(pretrained_model_name_or_path, **settings)
+        pipe: Gen3DFacePipeline = super().from_pretrained(resolved(pretrained_model_name_or_path), **settings)
         if not {"dtype", "torch_dtype"} & settings.keys():
             for module in pipe.components.values():
                 if isinstance(module, torch.nn.Module) and module_dtype(module) != torch.float32:

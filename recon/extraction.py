@@ -58,11 +58,12 @@ def extract_mesh(grid: DistanceGrid, faces: int | None = 40_000) -> Mesh:
         ReconstructionError: there is no surface.
     """
     # a layer of "outside" around the cube closes what it cuts
-    values = grid.values.clamp(-grid.step, grid.step)
+    near = grid.values.clamp(-grid.step, grid.step)
     # a distance of 0 at a corner would put the vertices of all edges that meet there at one place
     least = _OFF_CORNERS * grid.step
-    values = torch.where(values.abs() < least, least, values)
-    values = F.pad(values[None, None], (1,) * 6, value=grid.step)[0, 0].numpy()
+    near = torch.where(near.abs() < least, least, near)
+    # a layer of "outside" around the cube closes what it cuts
+    values = F.pad(near[None, None], (1,) * 6, value=grid.step)[0, 0].numpy()
     if not (values < 0).any():
         raise ReconstructionError("No surface was found: the views show nothing in the volume around the head.")
     found, triangles, _, _ = marching_cubes(values, 0.0)

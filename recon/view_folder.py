@@ -1,34 +1,31 @@
-"""Views from a folder: this package's own, or NeRF's `transforms.json`, brought into the head's cube."""
+"""Views from a folder: this package's own, NeRF's or COLMAP's, brought into the head's cube."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.errors import CameraError, ReconstructionError
+from gen3dface.errors import ReconstructionError
 from gen3dface.photo.decode import decode_image
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.distance_grid import SIDE
 
 MOST_VIEWS = 256
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 64 << 20  # of a text file
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")  # NeRF's synthetic scenes leave them out
 
 
 def load_views(folder: str | Path, size: int = 512) -> MultiViewOutput:
     """Read a folder of views.
 
-    `cameras.json` is this package's own (`MultiViewOutput.save`, the folders of `gen3dface head`). `transforms.json` is
-    NeRF's: camera-to-world in OpenGL's axes, focal lengths (`fl_x`, `fl_y`) or `camera_angle_x`, pictures with alpha.
-    Such scenes have units and an origin of their own: the point that the cameras look at becomes the origin, and what
-    a picture spans there becomes 0.4 m.
+    `cameras.json` is this package's own (`MultiViewOutput.save`, the folders of `gen3dface head`); `transforms.json` is
+    NeRF's; `cameras.txt` and `images.txt`, in the folder or its `sparse/0`, are COLMAP's. Pictures have alpha, or masks
+    in `masks/`. Scenes from elsewhere have units and an origin of their own: the point that the cameras look at becomes
+    the origin, and what a picture spans there becomes 0.4 m.
 
     Args:
         size: pixels of a view's longer side; larger pictures are reduced to it.
@@ -36,95 +33,73 @@ def load_views(folder: str | Path, size: int = 512) -> MultiViewOutput:
     Raises:
         ReconstructionError, CameraError, ImageDecodeError: something is missing, damaged, or outside of the folder.
     """
+    from gen3dface.recon.colmap_scene import colmap_views, text_folder
+    from gen3dface.recon.nerf_scene import nerf_views
+
     folder = Path(folder)
     if (folder / "cameras.json").is_file():
         return MultiViewOutput.load(folder)
     if (folder / "transforms.json").is_file():
-        return _nerf_views(folder, size)
-    raise ReconstructionError(f"'{folder}' holds no views: neither cameras.json nor NeRF's transforms.json is there.")
-
-
-def _nerf_views(folder: Path, size: int) -> MultiViewOutput:
-    data = _read_json(folder / "transforms.json")
-    frames = data.get("frames")
-    if not isinstance(frames, list) or not 1 <= len(frames) <= MOST_VIEWS or not all(map(_is_object, frames)):
-        raise ReconstructionError(f"{folder / 'transforms.json'} needs a list of 1 to {MOST_VIEWS} frames.")
-    images, masks, cameras = [], [], []
-    for number, frame in enumerate(frames):
-        picture = decode_image(_picture_path(folder, frame, number), size)
-        rgb = torch.from_numpy(picture.rgb.copy()).permute(2, 0, 1).float() / 255
-        alpha = torch.ones_like(rgb[0]) if picture.alpha is None else torch.from_numpy(picture.alpha.copy())
-        images.append(rgb)
-        masks.append(alpha[None])
-        cameras.append(_nerf_camera(data | frame, number, *rgb.shape[1:]))
-    if len({tuple(image.shape) for image in images}) > 1:
-        raise ReconstructionError(f"The pictures of {folder} differ in size; bring them to one.")
-    joined = Cameras(
-        torch.cat([c.world_to_camera for c in cameras]),
-        torch.cat([c.intrinsics for c in cameras]),
-        *images[0].shape[1:],
+        return nerf_views(folder, size)
+    if text_folder(folder) is not None:
+        return colmap_views(folder, size)
+    raise ReconstructionError(
+        f"'{folder}' holds no views: no cameras.json, no transforms.json (NeRF), no cameras.txt (COLMAP)."
     )
-    joined.check_finite()
-    return MultiViewOutput(torch.stack(images), torch.stack(masks), into_cube(joined))
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
+def joined(folder: Path, pictures: list[tuple[Tensor, Tensor]], cameras: list[Cameras]) -> MultiViewOutput:
+    """One output of N pictures with masks and N cameras, in the head's cube."""
+    if len({tuple(image.shape) for image, _ in pictures}) > 1:
+        raise ReconstructionError(f"The pictures of {folder} differ in size; bring them to one.")
+    images, masks = (torch.stack(parts) for parts in zip(*pictures, strict=True))
+    poses, intrinsics = (torch.cat([getattr(c, n) for c in cameras]) for n in ("world_to_camera", "intrinsics"))
+    together = Cameras(poses, intrinsics, *images.shape[-2:])
+    together.check_finite()
+    return MultiViewOutput(images, masks, into_cube(together))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_picture(folder: Path, name: object, size: int) -> tuple[Tensor, Tensor]:
+    """A picture [3, H, W] in 0..1 over white and its mask [1, H, W], by the name that a file of the folder gives it.
+
+    The mask is the picture's alpha, or `masks/NAME.png` beside it; else all of it counts as covered.
+    """
+    path = _inside(folder, name, _SUFFIXES)
+    picture = decode_image(path, size)
+    rgb = torch.from_numpy(picture.rgb.copy()).permute(2, 0, 1).float() / 255
+    if picture.alpha is not None:
+        return rgb, torch.from_numpy(picture.alpha.copy())[None]
+    beside = folder / "masks" / f"{path.stem}.png"
+    if not beside.is_file():
+        return rgb, torch.ones_like(rgb[:1])
+    mask = torch.from_numpy(decode_image(beside, size).rgb[..., 0].copy())[None].float() / 255
+    if mask.shape[1:] != rgb.shape[1:]:
+        raise ReconstructionError(f"{beside} has another size than its picture.")
+    return rgb * mask + 1 - mask, mask
+
+
+def _inside(folder: Path, name: object, suffixes: tuple[str, ...]) -> Path:
+    """A file by its name within a folder; nothing outside of it is touched."""
+    if not isinstance(name, str) or not name:
+        raise ReconstructionError(f"A picture of {folder} has no name.")
+    root = folder.resolve()
+    for suffix in suffixes:
+        path = (root / (name + suffix)).resolve()
+        if not path.is_relative_to(root):
+            raise ReconstructionError(f"A picture's name points outside of {folder}: {name!r}.")
+        if path.is_file():
+            return path
+    raise ReconstructionError(f"The picture {name!r} is not in {folder}.")
+
+
+def read_text(path: Path) -> str:
+    """A text file of bounded size."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ReconstructionError(f"{path} is too large.")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ReconstructionError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(data, dict):
-        raise ReconstructionError(f"{path} does not hold an object.")
-    return data
-
-
-def _picture_path(folder: Path, frame: dict[str, Any], number: int) -> Path:
-    """The picture of a frame, within the folder."""
-    name, root = frame.get("file_path"), folder.resolve()
-    if not isinstance(name, str) or not name:
-        raise ReconstructionError(f"Frame {number} of transforms.json names no file_path.")
-    for suffix in _SUFFIXES:
-        path = (root / (name + suffix)).resolve()
-        if not path.is_relative_to(root):
-            raise ReconstructionError(f"Frame {number} of transforms.json points outside of its folder: {name!r}.")
-        if path.is_file():
-            return path
-    raise ReconstructionError(f"The picture of frame {number}, {name!r}, is not in {folder}.")
-
-
-def _nerf_camera(values: dict[str, Any], number: int, height: int, width: int) -> Cameras:
-    """One camera in pixels of height x width, from the frame's values or the file's."""
-    try:
-        pose = torch.tensor(values["transform_matrix"], dtype=torch.float64)
-        if pose.shape != (4, 4):
-            raise CameraError(f"Frame {number}: transform_matrix is {tuple(pose.shape)}, expected 4 x 4.")
-        stored_w, stored_h = float(values.get("w", width)), float(values.get("h", height))
-        focal_x = values.get("fl_x")
-        if focal_x is None:
-            focal_x = stored_w / 2 / math.tan(float(values["camera_angle_x"]) / 2)
-        focal_y = values.get("fl_y", focal_x)
-        centre = float(values.get("cx", stored_w / 2)), float(values.get("cy", stored_h / 2))
-        scale_x, scale_y = width / stored_w, height / stored_h
-        matrix = torch.tensor(
-            [
-                [float(focal_x) * scale_x, 0, centre[0] * scale_x],
-                [0, float(focal_y) * scale_y, centre[1] * scale_y],
-                [0, 0, 1],
-            ]
-        )
-        rotation = pose[:3, :3] / pose[:3, :3].norm(dim=0)  # some writers keep a scale in it
-        world_to_camera = torch.eye(4, dtype=torch.float64)
-        world_to_camera[:3, :3] = (rotation * pose.new_tensor([1.0, -1, -1])).T
-        world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ pose[:3, 3]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
-        raise CameraError(f"Frame {number} of transforms.json has no usable camera: {error!r}.") from error
-    return Cameras(world_to_camera.float()[None], matrix.float()[None], height, width)
 
 
 def into_cube(cameras: Cameras) -> Cameras:

@@ -4,4 +4,4 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 rm -rf "$1" && mkdir -p "$1/gen3dface"
 ln -s "$root"/gen3dface/* "$1/gen3dface/"
-for part in pipelines data_synth recon configs; do ln -s "$root/$part" "$1/gen3dface/$part"; done
+for part in pipelines data_synth recon configs weights; do ln -s "$root/$part" "$1/gen3dface/$part"; done

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 MakeViews: TypeAlias = "Callable[[Portrait, HeadFit, int, int], MultiViewOutput]"  # ..., size in pixels, seed
-PROJECTION = "projection"  # the engine without learning; any other is a folder that holds a pipeline
+PROJECTION = "projection"  # the engine without learning; any other is a model
 SEEDLESS = frozenset({PROJECTION})  # these draw nothing at random: a seed makes no difference
 
 
@@ -30,8 +30,10 @@ class Stages:
 
 
 def is_engine(name: str) -> bool:
-    """Whether `stages_of` knows it: "projection", or a folder that `Gen3DFacePipeline.save_pretrained` wrote."""
-    return name == PROJECTION or (Path(name) / "model_index.json").is_file()
+    """Whether `stages_of` knows it: "projection", a model that comes with the package, or the folder of a saved one."""
+    from gen3dface.pipelines.shipped import resolved
+
+    return name == PROJECTION or (Path(resolved(name)) / "model_index.json").is_file()
 
 
 def stages_of(engine: str) -> Stages:

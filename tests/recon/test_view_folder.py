@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from gen3dface.cameras import Cameras
 from gen3dface.errors import CameraError, Gen3DFaceError, ReconstructionError
@@ -70,11 +71,11 @@ def test_an_angle_of_view_and_reduced_pictures_will_do(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"frames": []}, "1 to 256 frames"),
-        ({"frames": [{"file_path": "../secret.png", "transform_matrix": []}]}, "outside of its folder"),
+        ({"frames": [{"file_path": "../secret.png", "transform_matrix": []}]}, "points outside of"),
         ({"frames": [{"file_path": "images/9.png", "transform_matrix": []}]}, "is not in"),
         ({"frames": [{"file_path": "images/0.png", "transform_matrix": [[1, 0], [0, 1]]}]}, "expected 4 x 4"),
         ({"frames": [{"file_path": "images/0.png"}]}, "no usable camera"),
-        ({"frames": [{"transform_matrix": []}]}, "names no file_path"),
+        ({"frames": [{"transform_matrix": []}]}, "has no name"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -85,6 +86,43 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message:
         load_views(tmp_path / "scene")
 
 
+def _write_colmap(folder: Path, cameras: Cameras, lens: str = "PINHOLE {w} {h} {fx} {fy} {cx} {cy}") -> None:
+    """Opaque pictures with masks beside them, and COLMAP's text files, points and comments included."""
+    views = pictures(cameras)
+    views.save(folder / "saved")
+    (folder / "saved" / "views").rename(folder / "images")
+    (folder / "saved" / "masks").rename(folder / "masks")
+    (folder / "sparse" / "0").mkdir(parents=True)
+    k, size = cameras.intrinsics[0], cameras.height
+    values = {"w": size, "h": size, "fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2], "cy": k[1, 2]}
+    numbers = lens.format(**{n: float(v) for n, v in values.items()})
+    (folder / "sparse" / "0" / "cameras.txt").write_text(f"# Camera list\n7 {numbers}\n")
+    lines = ["# Image list"]
+    for number, pose in enumerate(cameras.world_to_camera.numpy()):
+        x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
+        values = " ".join(str(v) for v in (w, x, y, z, *pose[:3, 3]))
+        lines += [f"{number + 1} {values} 7 {number:03d}.png", "10.5 20.5 -1 11.5 21.5 4" if number % 2 else ""]
+    (folder / "sparse" / "0" / "images.txt").write_text("\n".join(lines))
+
+
+def test_a_colmap_scene_comes_back(tmp_path: Path) -> None:
+    """Quaternions by SciPy; masks from their folder."""
+    cameras = orbiting(5, 32)
+    _write_colmap(tmp_path, cameras)
+    found, true = load_views(tmp_path), pictures(cameras)
+    torch.testing.assert_close(found.cameras.world_to_camera, cameras.world_to_camera, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.cameras.intrinsics, cameras.intrinsics, atol=1e-3, rtol=0)
+    assert (found.masks - true.masks).abs().max() < 0.003
+    inner = (true.masks == 1).expand(-1, 3, -1, -1)
+    assert (found.tensor() - true.tensor())[inner].abs().max() < 0.003
+
+
+def test_a_distorting_lens_is_refused(tmp_path: Path) -> None:
+    _write_colmap(tmp_path, orbiting(3, 16), "SIMPLE_RADIAL {w} {h} {fx} {cx} {cy} 0.1")
+    with pytest.raises(CameraError, match="undistort"):
+        load_views(tmp_path)
+
+
 def test_cameras_that_are_none_are_refused(tmp_path: Path) -> None:
     data = _write_nerf(tmp_path, orbiting(3, 16))
     data["frames"][1]["transform_matrix"][0][3] = float("nan")
@@ -92,7 +130,7 @@ def test_cameras_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match="NaN"):
         load_views(tmp_path)
     (tmp_path / "transforms.json").write_text("[1, 2]")
-    with pytest.raises(ReconstructionError, match="object"):
+    with pytest.raises(ReconstructionError, match="an object"):
         load_views(tmp_path)
     with pytest.raises(ReconstructionError, match="holds no views"):
         load_views(tmp_path / "images")

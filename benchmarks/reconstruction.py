@@ -1,0 +1,168 @@
+"""How near a surface comes to the head that its views show.
+
+    python benchmarks/reconstruction.py ICT_FACEKIT_LIGHT.npz [--heads 3] [--size 256] [--only "16 views" ...]
+        [--json reconstruction.json] [--sheet reconstruction.png]
+
+Columns: distance from the true surface's vertices to the reconstructed surface in mm, median over the face and over the
+whole head; Chamfer distance (mean both ways) and F-score at 1 mm of the head; cosine of the normals; PSNR and LPIPS of
+eight unseen views; whether the mesh is closed; seconds; peak memory of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ict_heads import load_ict
+from ict_pictures import openpeople_skins
+from PIL import Image
+from surface import Surface as Nearest
+from textured_heads import TexturedHeadTruth, random_head, unseen_cameras, views_around, with_faults
+from torch import Tensor
+
+from gen3dface.cameras import rig
+from gen3dface.evaluation.lpips import LPIPS
+from gen3dface.recon.extraction import Mesh
+from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
+from gen3dface.recon.textured_head import TexturedHead
+from gen3dface.render import Surface, render
+
+CASES: dict[str, dict[str, Any]] = {
+    "16 views": {"views": 16},
+    "16 views, 20 % colour, 1 degree, 3 px": {"views": 16, "colour": 0.2, "degrees": 1.0, "pixels": 3.0},
+    "8 views": {"views": 8},
+    "4 views": {"views": 4},
+    "48 views": {"views": 48},
+}
+SKINS = ("P008", "P009", "P010")  # for tests only: nothing here was trained on them
+MEASURES = ("face", "head", "chamfer", "fscore", "normals", "psnr", "lpips", "closed", "seconds", "mib")
+
+
+def main() -> None:
+    arguments = _arguments()
+    ict = load_ict(arguments.ict)
+    skins = openpeople_skins(ict, SKINS)
+    rows: dict[str, list[dict[str, float]]] = {}
+    sheet: list[Tensor] = []
+    for name in arguments.only or CASES:
+        for seed in range(arguments.heads):
+            truth = random_head(ict, skins, seed)
+            found, picture = measure(truth, CASES[name], arguments.size, seed)
+            rows.setdefault(name, []).append(found)
+            print(name, seed, {k: round(v, 3) for k, v in found.items()}, flush=True)
+            sheet += [picture] if seed == 0 else []
+    means = {name: {m: float(np.mean([r[m] for r in found])) for m in MEASURES} for name, found in rows.items()}
+    print(_markdown(means, arguments))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"setting": _setting(arguments), "cases": means}, indent=1))
+    if arguments.sheet:
+        pixels = torch.cat(sheet, 1).clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(arguments.sheet)
+
+
+def measure(truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int) -> tuple[dict[str, float], Tensor]:
+    """The figures of one head, and a picture of it: truth and reconstruction, colours and normals."""
+    faults = {k: v for k, v in case.items() if k != "views"}
+    views = with_faults(truth.seen_by(views_around(case["views"], size)), seed=seed, **faults)
+    started = time.monotonic()
+    head = reconstruct_surface(views, SurfaceConfig())
+    seconds = time.monotonic() - started
+    unseen = truth.seen_by(unseen_cameras(size))
+    shown, _ = render(_surface(head), _texture(head), unseen.cameras)
+    error = (shown - unseen.tensor()).square().mean((1, 2, 3))
+    found = _distances(truth, head) | {
+        "psnr": float((-10 * error.log10()).mean()),
+        "lpips": float(LPIPS()(shown, unseen.tensor()).mean()),
+        "closed": float(Mesh(torch.from_numpy(head.vertices), torch.from_numpy(head.faces)).is_closed()),
+        "seconds": seconds,
+        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    return found, _picture(truth, head, unseen.tensor(), shown)
+
+
+def _distances(truth: TexturedHeadTruth, head: TexturedHead) -> dict[str, float]:
+    made = Nearest(head.vertices.astype(np.float64), head.faces)
+    true = Nearest(truth.vertices.double().numpy(), truth.faces.numpy())
+    at = made.closest(truth.vertices[truth.head].double().numpy())
+    face = np.isin(truth.head.numpy(), truth.face.numpy())
+    inside = head.vertices[:, 1] > float(truth.vertices[truth.head, 1].min())
+    back = true.closest(head.vertices[inside].astype(np.float64)).distances * 1e3
+    there = at.distances * 1e3
+    precision, recall = (back < 1).mean(), (there < 1).mean()
+    a, b, c = head.vertices[head.faces].transpose(1, 0, 2)
+    flat = np.cross(b - a, c - a)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12
+    agree = (flat[at.faces] * truth.normals()[truth.head].numpy()).sum(1)
+    return {
+        "face": float(np.median(there[face])),
+        "head": float(np.median(there)),
+        "chamfer": float((there.mean() + back.mean()) / 2),
+        "fscore": float(2 * precision * recall / max(precision + recall, 1e-9)),
+        "normals": float(agree.mean()),
+    }
+
+
+def _surface(head: TexturedHead) -> Surface:
+    return Surface(*(torch.from_numpy(a) for a in (head.vertices, head.faces, head.uvs, head.uv_faces)))
+
+
+def _texture(head: TexturedHead) -> Tensor:
+    return torch.from_numpy(head.texture).permute(2, 0, 1).float() / 255
+
+
+def _picture(truth: TexturedHeadTruth, head: TexturedHead, true: Tensor, shown: Tensor) -> Tensor:
+    cameras = rig("head360", true.shape[-1])[[0, 2, 4, 8]]
+    made = torch.from_numpy(head.vertices), torch.from_numpy(head.faces)
+    normals = [
+        replace_colours(v, f, n).seen_by(cameras).tensor()
+        for v, f, n in ((truth.vertices, truth.faces, truth.normals()), (*made, torch.from_numpy(head.normals)))
+    ]
+    return torch.cat([torch.cat(list(row[:4]), 2) for row in (true, shown, *normals)], 1)
+
+
+def replace_colours(vertices: Tensor, faces: Tensor, normals: Tensor) -> TexturedHeadTruth:
+    """A surface coloured by its normals."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return TexturedHeadTruth(vertices, faces, F.normalize(normals, dim=1) / 2 + 0.5, none, none)
+
+
+def _markdown(means: dict[str, dict[str, float]], arguments: argparse.Namespace) -> str:
+    lines = [", ".join(f"{k} {v}" for k, v in _setting(arguments).items()), ""]
+    lines += [f"| case | {' | '.join(MEASURES)} |", "|---" * (len(MEASURES) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{row[m]:.3g}' for m in MEASURES)} |" for name, row in means.items()]
+    return "\n".join(lines)
+
+
+def _setting(arguments: argparse.Namespace) -> dict[str, object]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "heads": arguments.heads,
+        "pixels": arguments.size,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "commit": commit.stdout.strip() or "unknown",
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ict", type=Path)
+    parser.add_argument("--heads", type=int, default=3)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--only", nargs="*", choices=list(CASES))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

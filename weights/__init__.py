@@ -1,0 +1,1 @@
+"""Trained models that come with the package, each the folder of a saved pipeline, with its card."""
