@@ -16,6 +16,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import ConfigError
 from gen3dface.models.conditioner import SceneGeometry, VolumeConditioner
+from gen3dface.models.copy_gate import own_view
 from gen3dface.models.embeddings import ViewConvention, view_embedding
 from gen3dface.models.photo_encoder import PhotoFeatures
 from gen3dface.models.photo_projection import pack
@@ -124,7 +125,9 @@ def _with_projection(nets: Networks, built: Scene, heads: Sequence[Prepared]) ->
     if gates:
         pictures = [torch.cat(parts) for parts in zip(*(f.picture() for f in found), strict=True)]
         latents = encode_pictures(nets, pictures[0], pictures[1]).unflatten(0, (len(found), -1))
-        visible = torch.stack([scene.gate_visibility(f.trust(), gates, factor) for f in found]).to(nets.device)
+        own = [own_view(h.views, h.photo).reshape(-1, 1, 1, 1) for h in heads]
+        trust = [f.trust() + share for f, share in zip(found, own, strict=True)]
+        visible = torch.stack([scene.gate_visibility(t, gates, factor) for t in trust]).to(nets.device)
         built = replace(built, copy=(latents, visible))
     return built
 

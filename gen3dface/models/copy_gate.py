@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
+
+from gen3dface.cameras import Cameras
 
 _SLOPE, _MIDDLE = 10.0, 0.25  # the gate before learning: half open at a visibility of 0.25
 _HIDDEN = 0.05  # visibility below which nothing is copied
+_SAME, _OTHER = 5.0, 20.0  # degrees between a view and the photo's: nothing is left to decide up to the first
 
 
 def copy_gate(logits: Tensor, visibility: Tensor) -> Tensor:
-    """sigmoid(logits + 10 (visibility - 0.25)), and 0 where visibility < 0.05; all of one shape, visibility in 0..1."""
+    """sigmoid(logits + 10 (visibility - 0.25)), and 0 where visibility < 0.05; all of one shape.
+
+    Visibility is in 0..1, and up to 1 more where the view is the photo's own (`own_view`): there it settles the matter.
+    """
     return (logits + _SLOPE * (visibility - _MIDDLE)).sigmoid() * (visibility >= _HIDDEN)
+
+
+def own_view(views: Cameras, photo: Cameras) -> Tensor:
+    """How far each of N views is the photo's own: [N] in 0..1, by the angle between them as seen from the head.
+
+    Where the photo was taken from nearly the same place it is the truth for every pixel, the empty ones included,
+    whatever the network thinks: the angular weight of unstructured lumigraphs (Buehler et al., 2001).
+    """
+    cosine = F.cosine_similarity(views.centers, photo.centers, dim=-1).clamp(-1, 1)
+    share = ((_OTHER - cosine.acos().rad2deg()) / (_OTHER - _SAME)).clamp(0, 1)
+    smooth: Tensor = share * share * (3 - 2 * share)
+    return smooth
 
 
 def blend_copy(clean: Tensor, copied: Tensor, gate: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from gen3dface.cameras import orbit
 from gen3dface.errors import ConfigError
 from gen3dface.models.autoencoder import PixelAutoencoder
-from gen3dface.models.copy_gate import blend_copy, copy_gate
+from gen3dface.models.copy_gate import blend_copy, copy_gate, own_view
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.models.photo_projection import Photo, condition_planes, pack, project_photo
 from gen3dface.render import Surface
@@ -134,3 +134,12 @@ def test_photo_encoder_shapes() -> None:
     assert out.features is not None and out.features.shape == (2, 5, 8, 8)
     with pytest.raises(ConfigError):
         PhotoEncoder(image_size=100)
+
+
+def test_a_view_from_the_photo_s_place_is_the_photo() -> None:
+    """Smooth between 5 and 20 degrees, half way at their mean, whatever the distance; elevations count."""
+    own = own_view(cameras(30.0, 35.0, 42.5, 17.5, 50.0, 200.0), cameras(30.0))
+    torch.testing.assert_close(own, torch.tensor([1.0, 1.0, 0.5, 0.5, 0.0, 0.0]), atol=1e-3, rtol=0)
+    above = orbit(torch.tensor([30.0]), torch.tensor([12.5]), radius=0.7, focal=1.0, size=SIZE)
+    torch.testing.assert_close(own_view(above, cameras(30.0)), torch.tensor([0.5]), atol=1e-3, rtol=0)
+    assert copy_gate(torch.tensor(-5.0), torch.tensor(2.0)) > 0.99, "even against the network"

@@ -1,0 +1,59 @@
+"""The model that comes with the package: small, documented, read by its name, and better than no model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen3dface.cameras import rig
+from gen3dface.data_synth.rendered.samples import make_sample
+from gen3dface.evaluation.view_scores import ViewJudge
+from gen3dface.outputs.stages import is_engine
+from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views
+from gen3dface.pipelines.conditions import module_dtype
+from gen3dface.pipelines.shipped import SHIPPED, resolved, shipped_folder
+from tests.data_synth.people_fixtures import plain_skins
+
+LIMIT = 60_000_000  # bytes
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_is_small_and_says_where_it_comes_from(name: str) -> None:
+    folder = shipped_folder(name)
+    assert folder is not None
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < LIMIT
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".md", ".py"}
+    assert [path.name for path in files if path.suffix == ".py"] == ["pipeline.py"]
+    card = (folder / "README.md").read_text()
+    for wanted in ("license:", "Data", "Licences", "Steps", "What goes wrong", "benchmarks/engines.py"):
+        assert wanted in card
+
+
+def test_its_name_is_an_engine_and_a_folder_of_one_s_own_is_not_hidden(tmp_path: Path) -> None:
+    assert is_engine("mini")
+    assert resolved("./mini") == "./mini"
+    assert resolved(tmp_path) == tmp_path
+
+
+def test_it_comes_nearer_to_a_head_it_never_saw_than_the_projection() -> None:
+    """A rendered person whose seed no training run takes: nearer in outline and in looks, all around."""
+    sample = make_sample(910_000_000, rig("head360", 128)[::2], skins=plain_skins())
+    pipe = Gen3DFacePipeline.from_pretrained("mini")
+    assert module_dtype(pipe.unet) == torch.float32
+    pipe.set_progress_bar_config(disable=True)
+    made = pipe(
+        sample.portrait,
+        sample.head,
+        sample.cameras,
+        generator=torch.Generator().manual_seed(0),
+        output_type="pt",
+    )
+    assert isinstance(made, MultiViewOutput)
+    truth = sample.views.float() / 255
+    scores = [
+        ViewJudge()(v.tensor(), v.masks, truth[:, :3], truth[:, 3:], sample.cameras.azimuths, None)
+        for v in (made, project_views(sample.portrait, sample.head, sample.cameras))
+    ]
+    assert scores[0].lpips.mean() < scores[1].lpips.mean()
+    assert scores[0].iou.mean() > scores[1].iou.mean()
