@@ -164,7 +164,7 @@ class TrainConfig(_Section):
 
     Args:
         model: name or YAML file of a model configuration, or the configuration itself, for fresh weights.
-        init: folder of a pipeline whose weights the run starts from, instead of `model`.
+        init: folder (or "mini") of a pipeline whose weights the run starts from, instead of `model`.
         pipeline: further settings of `Gen3DFacePipeline`, such as `vertex_features` and `trained_range`.
         frozen: components that are not trained; the autoencoder and CLIP never are.
         iterations: steps of the optimiser. max_minutes: stop earlier after so long, to be gone on with.
