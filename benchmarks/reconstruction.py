@@ -124,13 +124,13 @@ def _picture(truth: TexturedHeadTruth, head: TexturedHead, true: Tensor, shown: 
     cameras = rig("head360", true.shape[-1])[[0, 2, 4, 8]]
     made = torch.from_numpy(head.vertices), torch.from_numpy(head.faces)
     normals = [
-        replace_colours(v, f, n).seen_by(cameras).tensor()
+        _in_normals(v, f, n).seen_by(cameras).tensor()
         for v, f, n in ((truth.vertices, truth.faces, truth.normals()), (*made, torch.from_numpy(head.normals)))
     ]
     return torch.cat([torch.cat(list(row[:4]), 2) for row in (true, shown, *normals)], 1)
 
 
-def replace_colours(vertices: Tensor, faces: Tensor, normals: Tensor) -> TexturedHeadTruth:
+def _in_normals(vertices: Tensor, faces: Tensor, normals: Tensor) -> TexturedHeadTruth:
     """A surface coloured by its normals."""
     none = torch.zeros(0, dtype=torch.int64)
     return TexturedHeadTruth(vertices, faces, F.normalize(normals, dim=1) / 2 + 0.5, none, none)

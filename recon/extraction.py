@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
 
 import fast_simplification
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from gen3dface.errors import ReconstructionError
 from gen3dface.recon.distance_grid import DistanceGrid
+
+logger = logging.getLogger(__name__)
 
 _OFF_CORNERS = 1e-3  # grid steps that a surface keeps from the grid's corners
 
@@ -96,4 +99,5 @@ def _decimated(mesh: Mesh, faces: int) -> Mesh:
         fewer = _largest(vertices.astype(np.float64), triangles.astype(np.int64))
         if fewer.is_closed():
             return fewer
+    logger.warning("no decimation to %d triangles leaves the surface closed; all %d stay", faces, len(mesh.faces))
     return mesh

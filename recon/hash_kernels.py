@@ -50,41 +50,40 @@ def _cell(value: Any, cells: Any) -> tuple[Any, Any]:
     return low, np.float32(scaled - low)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _row(x: Any, y: Any, z: Any, side: Any, whole: Any, mask: Any) -> Any:
-    """A corner's row in its level's part of the table."""
-    return x + side * (y + side * z) if whole else (x ^ (y * _Y) ^ (z * _Z)) & mask
+@njit(cache=True, nogil=True)
+def _corners(point: Any, cells: Any, whole: bool, mask: Any, rows: Any, weights: Any) -> None:
+    """The rows, within a level's part of the table, and the weights of the eight corners around a point."""
+    x, u = _cell(point[0], cells)
+    y, v = _cell(point[1], cells)
+    z, w = _cell(point[2], cells)
+    for corner in range(8):
+        i, j, k = corner & 1, (corner >> 1) & 1, corner >> 2
+        weights[corner] = (u if i else 1 - u) * (v if j else 1 - v) * (w if k else 1 - w)
+        if whole:
+            rows[corner] = x + i + (cells + 1) * (y + j + (cells + 1) * (z + k))
+        else:
+            rows[corner] = ((x + i) ^ ((y + j) * _Y) ^ ((z + k) * _Z)) & mask
 
 
 @njit(cache=True, nogil=True)
 def _look_up(table: Any, points: Any, cells: Any, origin: Any, dense: int, rows: int, out: Any) -> None:
     features = table.shape[1]
+    at, weights = np.empty(8, np.int64), np.empty(8, np.float32)
     for level in range(len(cells)):
-        count, first, whole = cells[level], origin[level], level < dense
         for p in range(len(points)):
-            x, u = _cell(points[p, 0], count)
-            y, v = _cell(points[p, 1], count)
-            z, w = _cell(points[p, 2], count)
+            _corners(points[p], cells[level], level < dense, rows - 1, at, weights)
             for corner in range(8):
-                i, j, k = corner & 1, (corner >> 1) & 1, corner >> 2
-                weight = (u if i else 1 - u) * (v if j else 1 - v) * (w if k else 1 - w)
-                row = first + _row(x + i, y + j, z + k, count + 1, whole, rows - 1)
                 for f in range(features):
-                    out[p, level * features + f] += weight * table[row, f]
+                    out[p, level * features + f] += weights[corner] * table[origin[level] + at[corner], f]
 
 
 @njit(cache=True, nogil=True)
 def _scatter(grad: Any, points: Any, cells: Any, origin: Any, dense: int, rows: int, out: Any) -> None:
     features = out.shape[1]
+    at, weights = np.empty(8, np.int64), np.empty(8, np.float32)
     for level in range(len(cells)):
-        count, first, whole = cells[level], origin[level], level < dense
         for p in range(len(points)):
-            x, u = _cell(points[p, 0], count)
-            y, v = _cell(points[p, 1], count)
-            z, w = _cell(points[p, 2], count)
+            _corners(points[p], cells[level], level < dense, rows - 1, at, weights)
             for corner in range(8):
-                i, j, k = corner & 1, (corner >> 1) & 1, corner >> 2
-                weight = (u if i else 1 - u) * (v if j else 1 - v) * (w if k else 1 - w)
-                row = first + _row(x + i, y + j, z + k, count + 1, whole, rows - 1)
                 for f in range(features):
-                    out[row, f] += weight * grad[p, level * features + f]
+                    out[origin[level] + at[corner], f] += weights[corner] * grad[p, level * features + f]

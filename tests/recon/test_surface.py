@@ -72,7 +72,7 @@ def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str) -> No
 def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
     two = MultiViewOutput(views.tensor()[:2], views.masks[:2], views.cameras[:2])
     empty = replace(views, masks=torch.zeros_like(views.masks))
-    broken = replace(views, images=views.tensor().masked_fill(views.masks > 2, 0).clone().fill_(torch.nan))
+    broken = replace(views, images=torch.full_like(views.tensor(), torch.nan))
     for wrong, message in ((two, "at least 3"), (empty, "are empty"), (broken, "NaN")):
         with pytest.raises(ReconstructionError, match=message):
             reconstruct_surface(wrong, HASTY, progress=False)
