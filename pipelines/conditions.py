@@ -16,10 +16,11 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import ConfigError
 from gen3dface.models.conditioner import SceneGeometry, VolumeConditioner
-from gen3dface.models.copy_gate import own_view
+from gen3dface.models.copy_gate import clearly_seen, own_view
 from gen3dface.models.embeddings import ViewConvention, view_embedding
 from gen3dface.models.photo_encoder import PhotoFeatures
 from gen3dface.models.photo_projection import pack
+from gen3dface.models.precision import exactly
 from gen3dface.pipelines import codec, scene
 from gen3dface.pipelines.image_tokens import encode_photo
 from gen3dface.pipelines.prepared import Prepared, Wanted, prepare, stacked_cameras
@@ -100,6 +101,7 @@ def _tokens(nets: Networks, tokens: Tensor, heads: Sequence[Prepared]) -> Tensor
     return nets.token_projection(tokens, view.to(tokens))
 
 
+@exactly
 def view_vectors(heads: Sequence[Prepared], convention: ViewConvention, with_photo: bool = False) -> Tensor:
     """View embeddings [B, N, 4], relative to each photo; `with_photo`: the photo's own as the last."""
     azimuth, elevation = torch.cat([h.photo.azimuths for h in heads]), torch.cat([h.photo.elevations for h in heads])
@@ -126,7 +128,8 @@ def _with_projection(nets: Networks, built: Scene, heads: Sequence[Prepared]) ->
         pictures = [torch.cat(parts) for parts in zip(*(f.picture() for f in found), strict=True)]
         latents = encode_pictures(nets, pictures[0], pictures[1]).unflatten(0, (len(found), -1))
         own = [own_view(h.views, h.photo).reshape(-1, 1, 1, 1) for h in heads]
-        trust = [f.trust() + share for f, share in zip(found, own, strict=True)]
+        trust = [f.trust() for f in found]
+        trust = [t + torch.maximum(clearly_seen(t), share.to(t)) for t, share in zip(trust, own, strict=True)]
         visible = torch.stack([scene.gate_visibility(t, gates, factor) for t in trust]).to(nets.device)
         built = replace(built, copy=(latents, visible))
     return built
@@ -147,6 +150,7 @@ def _with_volume(
     return built
 
 
+@exactly
 def scene_geometry(
     conditioner: VolumeConditioner, heads: Sequence[Prepared], feature_size: int, frustum_photo: bool = False
 ) -> SceneGeometry:

@@ -6,20 +6,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
+from gen3dface.models.precision import exactly
 
 _SLOPE, _MIDDLE = 10.0, 0.25  # the gate before learning: half open at a visibility of 0.25
 _HIDDEN = 0.05  # visibility below which nothing is copied
+_DOUBTFUL, _CLEAR = 0.25, 0.5  # visibility between which the network's say fades
 _SAME, _OTHER = 5.0, 20.0  # degrees between a view and the photo's: nothing is left to decide up to the first
 
 
 def copy_gate(logits: Tensor, visibility: Tensor) -> Tensor:
     """sigmoid(logits + 10 (visibility - 0.25)), and 0 where visibility < 0.05; all of one shape.
 
-    Visibility is in 0..1, and up to 1 more where the view is the photo's own (`own_view`): there it settles the matter.
+    Visibility is in 0..1, and up to 1 more where the view is the photo's own (`own_view`) or the photo shows the pixel
+    clearly (`clearly_seen`): there it settles the matter.
     """
     return (logits + _SLOPE * (visibility - _MIDDLE)).sigmoid() * (visibility >= _HIDDEN)
 
 
+def clearly_seen(visibility: Tensor) -> Tensor:
+    """How far the photo shows a pixel too well for anything else to be asked, 0..1, of visibilities in 0..1.
+
+    A person is known by the face: what a network redraws there, however little it errs, is somebody else.
+    """
+    return _smoothstep((visibility - _DOUBTFUL) / (_CLEAR - _DOUBTFUL))
+
+
+@exactly
 def own_view(views: Cameras, photo: Cameras) -> Tensor:
     """How far each of N views is the photo's own: [N] in 0..1, by the angle between them as seen from the head.
 
@@ -27,9 +39,7 @@ def own_view(views: Cameras, photo: Cameras) -> Tensor:
     whatever the network thinks: the angular weight of unstructured lumigraphs (Buehler et al., 2001).
     """
     cosine = F.cosine_similarity(views.centers, photo.centers, dim=-1).clamp(-1, 1)
-    share = ((_OTHER - cosine.acos().rad2deg()) / (_OTHER - _SAME)).clamp(0, 1)
-    smooth: Tensor = share * share * (3 - 2 * share)
-    return smooth
+    return _smoothstep((_OTHER - cosine.acos().rad2deg()) / (_OTHER - _SAME))
 
 
 def blend_copy(clean: Tensor, copied: Tensor, gate: Tensor) -> Tensor:
@@ -44,3 +54,8 @@ def blend_copy(clean: Tensor, copied: Tensor, gate: Tensor) -> Tensor:
     repeats = [1] * (gate.ndim - 3) + [clean.shape[-3] // gate.shape[-3], 1, 1]
     spread = gate.repeat(repeats)
     return spread * copied + (1 - spread) * clean
+
+
+def _smoothstep(share: Tensor) -> Tensor:
+    share = share.clamp(0, 1)
+    return share * share * (3 - 2 * share)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 KERNEL = 3
@@ -88,7 +89,8 @@ class SparseConv3d(nn.Module):
     def forward(self, features: Tensor, table: Tensor) -> Tensor:
         """features [S, C_in], table [S', 27] of rows of `features`, S where there is none -> [S', C_out]."""
         padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-        gathered = padded[table].flatten(1)  # [S', 27 C_in]
+        # most neighbours are absent: on a GPU, plain indexing would add up all their gradients in one row, one by one
+        gathered = F.embedding(table, padded, padding_idx=len(features)).flatten(1)  # [S', 27 C_in]
         return gathered @ self.weight.permute(2, 3, 4, 1, 0).reshape(-1, self.weight.shape[0])
 
 

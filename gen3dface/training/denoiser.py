@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gen3dface.errors import ConfigError
 from gen3dface.models.photo_encoder import PhotoEncoder
+from gen3dface.models.precision import exactly
 from gen3dface.pipelines import Gen3DFacePipeline, codec
 from gen3dface.pipelines.conditions import Networks, encode_scene
 from gen3dface.pipelines.scene import Scene
@@ -81,6 +82,7 @@ class TrainingDenoiser(nn.Module):
         pictured = self._objective.pixels or self._losses
         return loss + self._picture_terms(predicted, wanted, items) if pictured else loss
 
+    @exactly
     def _picture_terms(self, predicted: Tensor, wanted: Tensor, items: Sequence[Item]) -> Tensor:
         """The weighted losses of what the clean latents look like."""
         made, true, total = self._decoded(predicted), self._decoded(wanted), predicted.new_zeros(())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from gen3dface.cameras import orbit
 from gen3dface.errors import ConfigError
 from gen3dface.models.autoencoder import PixelAutoencoder
-from gen3dface.models.copy_gate import blend_copy, copy_gate, own_view
+from gen3dface.models.copy_gate import blend_copy, clearly_seen, copy_gate, own_view
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.models.photo_projection import Photo, condition_planes, pack, project_photo
 from gen3dface.render import Surface
@@ -143,3 +143,10 @@ def test_a_view_from_the_photo_s_place_is_the_photo() -> None:
     above = orbit(torch.tensor([30.0]), torch.tensor([12.5]), radius=0.7, focal=1.0, size=SIZE)
     torch.testing.assert_close(own_view(above, cameras(30.0)), torch.tensor([0.5]), atol=1e-3, rtol=0)
     assert copy_gate(torch.tensor(-5.0), torch.tensor(2.0)) > 0.99, "even against the network"
+
+
+def test_what_the_photo_shows_clearly_is_copied_whatever_the_network_says() -> None:
+    """Smooth between visibilities of 0.25 and 0.5, half way at their mean."""
+    seen = torch.tensor([0.0, 0.25, 0.3125, 0.375, 0.5, 1.0])
+    torch.testing.assert_close(clearly_seen(seen), torch.tensor([0.0, 0.0, 0.15625, 0.5, 1.0, 1.0]))
+    assert copy_gate(torch.tensor(-5.0), seen + clearly_seen(seen))[4:].min() > 0.99

@@ -70,12 +70,17 @@ def test_no_voxels_at_all() -> None:
     assert SparseConv3d(2, 3)(torch.zeros(0, 2), table).shape == (0, 3)
 
 
-def test_gradients_reach_weights_and_features() -> None:
-    voxels, layer = some_voxels((4, 4, 4), 0.5), SparseConv3d(2, 2)
-    features = torch.randn(len(voxels.indices), 2, requires_grad=True)
-    layer(features, submanifold_table(voxels)).square().sum().backward()
-    assert features.grad is not None and features.grad.abs().sum() > 0
-    assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+def test_gradients_are_those_of_the_dense_convolution() -> None:
+    voxels, layer = some_voxels((4, 4, 4), 0.5), SparseConv3d(2, 3)
+    found, expected = (torch.randn(len(voxels.indices), 2).requires_grad_() for _ in range(2))
+    expected.data.copy_(found.data)
+    layer(found, submanifold_table(voxels)).square().sum().backward()
+    assert layer.weight.grad is not None
+    of_weight, layer.weight.grad = layer.weight.grad, None
+    dense = F.conv3d(to_dense(expected, voxels), layer.weight, padding=1)
+    dense_at(dense, voxels).square().sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(of_weight, layer.weight.grad, atol=1e-4, rtol=1e-4)
 
 
 def test_points_of_one_voxel_give_their_mean() -> None:

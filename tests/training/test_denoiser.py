@@ -65,6 +65,22 @@ def test_the_loss_is_its_formula(model: dict[str, Any], prediction: str) -> None
         assert denoiser(items).item() == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.parametrize("model", [SMALL, PAPER], ids=["small", "paper"])
+def test_mixed_precision_leaves_cameras_and_grids_alone(model: dict[str, Any]) -> None:
+    """bf16 has no matrix inverse, and its azimuths are a degree apart."""
+    pipe = tiny_pipeline(model)
+    items = _items(pipe)
+    heads = [item.head.unpack("cpu")[0] for item in items]
+    exact = encode_scene(networks_of(pipe), heads)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = encode_scene(networks_of(pipe), heads)
+        loss = TrainingDenoiser(pipe, ObjectiveConfig()).eval()(items)
+    assert exact.geometry is not None and mixed.geometry is not None
+    assert mixed.geometry.frustum.equal(exact.geometry.frustum)
+    assert mixed.view.equal(exact.view)
+    assert loss.item() == pytest.approx(TrainingDenoiser(pipe, ObjectiveConfig()).eval()(items).item(), rel=0.05)
+
+
 def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
     """Added with its weight; its own networks neither learn nor are saved."""
     pipe = tiny_pipeline(SMALL)
