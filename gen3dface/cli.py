@@ -161,7 +161,10 @@ def reconstruct(
     ] = 600,
     faces: Annotated[int, typer.Option(min=100, max=2_000_000, help="Triangles, at most.")] = 30_000,
     texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Texels a side.")] = 1024,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same surface.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same surface, on the CPU.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda", help="Where to compute; default: cuda where there is such a GPU.")
+    ] = None,
 ) -> None:
     """Turn views from all around into a closed, textured surface of whatever they show.
 
@@ -170,14 +173,29 @@ def reconstruct(
     """
     if out.suffix.lower() not in SURFACE_SUFFIXES:
         _usage(f"--out must end in one of {', '.join(SURFACE_SUFFIXES)}")
+    device = _device(device)
     from gen3dface.recon.fit_field import FieldConfig
     from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
     from gen3dface.recon.view_folder import load_views
 
     field = FieldConfig(steps=steps, seed=seed)
     config = SurfaceConfig(field, faces=faces, texture_size=texture_size)
-    reconstruct_surface(load_views(folder), config).export(out)
+    reconstruct_surface(load_views(folder), config, device=device).export(out)
     typer.echo(out)
+
+
+def _device(wanted: str | None) -> str:
+    """What PyTorch calls the device to compute on."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if wanted is None:
+        return "cuda" if there else "cpu"
+    if wanted.partition(":")[0] not in ("cpu", "cuda"):
+        _usage(f"--device is cpu or cuda, not {wanted!r}")
+    if wanted != "cpu" and not there:
+        _usage("--device cuda: PyTorch sees no CUDA device")
+    return wanted
 
 
 @app.command()

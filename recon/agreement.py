@@ -14,7 +14,7 @@ from gen3dface.recon.distance_grid import SIDE, corner_points
 
 _SIDE = 48  # px of the reduced masks
 _CELLS = 64  # a side of the volume: smaller than a pixel's
-_AGREES = 0.9  # intersection over union from which a view belongs to the others
+_AGREES = 0.85  # intersection over union from which a view belongs to the others
 _STRAYS = 0.25  # share of views that may be left out
 
 
@@ -41,7 +41,7 @@ def check_agreement(masks: Tensor, cameras: Cameras) -> Agreement:
             "there to be reconstructed. Give views with alpha or masks."
         )
     carving = _Carving(masks, cameras)
-    trusted = torch.tensor([i not in empty for i in range(len(masks))])
+    trusted = torch.tensor([i not in empty for i in range(len(masks))], device=masks.device)
     while True:
         overlap = carving.overlaps(trusted)
         worst = int(torch.where(trusted, overlap, 2.0).argmin())
@@ -61,7 +61,7 @@ class _Carving:
 
     def __init__(self, masks: Tensor, cameras: Cameras) -> None:
         self.wanted = F.interpolate(masks, (_SIDE, _SIDE), mode="area")[:, 0].flatten(1) > 0.5
-        xy, _ = cameras.resized(_SIDE, _SIDE).project(corner_points(_CELLS, SIDE))
+        xy, _ = cameras.resized(_SIDE, _SIDE).project(corner_points(_CELLS, SIDE, masks.device))
         columns, rows = xy.floor().nan_to_num(-1).clamp(-1, _SIDE).long().unbind(-1)
         self.shown = (columns >= 0) & (columns < _SIDE) & (rows >= 0) & (rows < _SIDE)
         self.pixels = (rows * _SIDE + columns).clamp(0, _SIDE**2 - 1)
@@ -78,7 +78,7 @@ class _Carving:
 
     def culprit(self, trusted: Tensor) -> int:
         """The view without which the others agree best."""
-        scores = torch.full((len(trusted),), -1.0)
+        scores = torch.full((len(trusted),), -1.0, device=trusted.device)
         for view in trusted.nonzero()[:, 0].tolist():
             without = trusted.clone()
             without[view] = False

@@ -39,16 +39,16 @@ def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor 
     """Blend pictures into a texture.
 
     Args:
-        surface: in the pose and expression that the pictures show.
+        surface: in the pose and expression that the pictures show, on their device.
         base: [3, S, S] in 0..1, shown where no picture sees.
         outer: [V] bool, vertices that the pictures may colour (default: all); the others keep the base.
     """
     texels = rasterize_uv(surface.uvs, surface.uv_faces, base.shape[-1])
     points = texels.gather(surface.vertices, surface.faces)
     normals = F.normalize(texels.gather(surface.normals(), surface.faces), dim=-1)
-    total = torch.zeros(len(points), 1)
-    summed = torch.zeros(len(points), 3)
-    best = torch.zeros(len(points))
+    total = points.new_zeros(len(points), 1)
+    summed = points.new_zeros(len(points), 3)
+    best = points.new_zeros(len(points))
     for picture in pictures:
         seen = observe(picture.image, picture.alpha, picture.camera, surface, points, normals)
         weight = picture.priority * seen.weight[:, None] ** _SHARPNESS

@@ -38,10 +38,20 @@ class DistanceGrid:
         found = F.grid_sample(self.values[None, None], where, padding_mode="border", align_corners=True)
         return found.reshape(-1)
 
+    def to(self, device: torch.device | str) -> DistanceGrid:
+        """The same on another device."""
+        return DistanceGrid(self.values.to(device), self.side)
+
     @classmethod
-    def of(cls, function: Callable[[Tensor], Tensor], resolution: int, side: float = SIDE) -> DistanceGrid:
-        """Of a function from points [P, 3] to distances [P]."""
-        found = torch.cat([function(part) for part in corner_points(resolution, side).split(_CHUNK)])
+    def of(
+        cls,
+        function: Callable[[Tensor], Tensor],
+        resolution: int,
+        side: float = SIDE,
+        device: torch.device | str | None = None,
+    ) -> DistanceGrid:
+        """Of a function from points [P, 3] on a device to distances [P]."""
+        found = torch.cat([function(part) for part in corner_points(resolution, side, device).split(_CHUNK)])
         return cls(found.reshape(resolution, resolution, resolution), side)
 
     @classmethod
@@ -52,8 +62,8 @@ class DistanceGrid:
 
         A point is outside when one of the cameras sees past it. The mesh reaches down to the cube's floor.
         """
-        points = corner_points(resolution, side)
-        inside = torch.ones(len(points), dtype=torch.bool)
+        points = corner_points(resolution, side, vertices.device)
+        inside = torch.ones(len(points), dtype=torch.bool, device=points.device)
         seen = []
         for camera in cameras:
             depth = rasterize(vertices, faces, camera).depth
@@ -74,17 +84,17 @@ class DistanceGrid:
         Args:
             masks: [N, 1, H, W] in 0..1 of N cameras; what lies beyond a picture's edge it says nothing of.
         """
-        points = corner_points(resolution, side)
-        inside = torch.ones(len(points), dtype=torch.bool)
+        points = corner_points(resolution, side, masks.device)
+        inside = torch.ones(len(points), dtype=torch.bool, device=points.device)
         for mask, camera in zip(masks, cameras, strict=True):
             xy, z = camera.project(points)
             inside &= (_looked_up(mask[0], xy[0], 1.0) >= 0.5) | (z[0] <= 0)
         return cls(_from_inside(inside.reshape((resolution,) * 3), side), side)
 
 
-def corner_points(resolution: int, side: float) -> Tensor:
+def corner_points(resolution: int, side: float, device: torch.device | str | None = None) -> Tensor:
     """World points [R^3, 3] of a grid's corners, x fastest."""
-    line = torch.linspace(-side / 2, side / 2, resolution)
+    line = torch.linspace(-side / 2, side / 2, resolution, device=device)
     z, y, x = torch.meshgrid(line, line, line, indexing="ij")
     return torch.stack([x, y, z], -1).reshape(-1, 3)
 
@@ -100,19 +110,38 @@ def _looked_up(image: Tensor, xy: Tensor, beyond: float) -> Tensor:
 
 def _from_inside(inside: Tensor, side: float) -> Tensor:
     """Distances to the border between a solid and what surrounds it, to a fraction of a step."""
-    solid, step = inside.numpy(), side / (len(inside) - 1)
-    if not solid.any():
-        return torch.full(inside.shape, side)
-    outer = ndimage.distance_transform_edt(~solid)
-    inner = ndimage.distance_transform_edt(solid) if not solid.all() else np.full(solid.shape, len(solid))
-    signed = np.where(solid, 0.5 - inner, outer - 0.5)
-    return torch.from_numpy(ndimage.gaussian_filter(signed, 0.7).astype(np.float32) * np.float32(step))
+    step = side / (len(inside) - 1)
+    if not bool(inside.any()):
+        return torch.full(inside.shape, side, device=inside.device)
+    nearest = _steps_by_scipy if inside.device.type == "cpu" else steps_to_nearest
+    outer = nearest(inside)
+    inner = nearest(~inside) if not bool(inside.all()) else torch.full_like(outer, len(inside))
+    signed = torch.where(inside, 0.5 - inner, outer - 0.5).cpu().numpy()
+    found = torch.from_numpy(ndimage.gaussian_filter(signed, 0.7).astype(np.float32) * np.float32(step))
+    return found.to(inside.device)
+
+
+def _steps_by_scipy(marked: Tensor) -> Tensor:
+    return torch.from_numpy(ndimage.distance_transform_edt(~marked.numpy()))
+
+
+def steps_to_nearest(marked: Tensor) -> Tensor:
+    """Grid steps [R, R, R] to the nearest marked corner, R^4 comparisons: for a GPU.
+
+    d^2(x, y, z) = min_z' (z - z')^2 + min_y' (y - y')^2 + min_x' (x - x')^2 + (0 where marked), axis by axis.
+    """
+    line = torch.arange(len(marked), device=marked.device)
+    apart = (line[:, None] - line).square().float()
+    squared = torch.where(marked, 0.0, 3.0 * len(marked) ** 2)
+    for _ in range(3):
+        squared = torch.stack([(rows[:, None] + apart).amin(-1) for rows in squared]).movedim(-1, 0)
+    return squared.sqrt()
 
 
 def _sharpened(rough: Tensor, seen: Tensor, points: Tensor, side: float) -> Tensor:
     """Distances near a surface taken from the points [S, 3] that were seen of it."""
     near = (rough.abs() < 3 * side / len(rough)).flatten().nonzero()[:, 0]
-    distance, _ = cKDTree(seen.numpy()).query(points[near].numpy(), workers=-1)
+    distance, _ = cKDTree(seen.cpu().numpy()).query(points[near].cpu().numpy(), workers=-1)
     out = rough.flatten().clone()
-    out[near] = torch.from_numpy(distance.astype(np.float32)) * out[near].sign()
+    out[near] = torch.from_numpy(distance.astype(np.float32)).to(out) * out[near].sign()
     return out.reshape(rough.shape)

@@ -66,7 +66,7 @@ def extract_mesh(grid: DistanceGrid, faces: int | None = 40_000) -> Mesh:
     least = _OFF_CORNERS * grid.step
     near = torch.where(near.abs() < least, least, near)
     # a layer of "outside" around the cube closes what it cuts
-    values = F.pad(near[None, None], (1,) * 6, value=grid.step)[0, 0].numpy()
+    values = F.pad(near[None, None], (1,) * 6, value=grid.step)[0, 0].cpu().numpy()
     if not (values < 0).any():
         raise ReconstructionError("No surface was found: the views show nothing in the volume around the head.")
     found, triangles, _, _ = marching_cubes(values, 0.0)

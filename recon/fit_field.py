@@ -66,28 +66,35 @@ def fit_field(
     config: FieldConfig = FieldConfig(),
     weights: Tensor | None = None,
     progress: bool = True,
+    device: torch.device | str | None = None,
 ) -> FittedField:
     """The field that the views show.
 
     Args:
         images: [N, 3, H, W] in 0..1 over white. masks: [N, 1, H, W] in 0..1. start: the head to begin from.
         weights: [N] how far each view is trusted (default: all alike).
+        device: where the field is fitted, and lies then (default: the CPU).
     """
+    device = torch.device(device or "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        field = SDFField(start, len(images))
-    fit = _Fit(field, Pixels(images, masks, cameras, start.side, weights), config)
+        field = SDFField(start.to(device), len(images)).to(device)
+    weights = torch.ones(len(images)) if weights is None else weights
+    pixels = Pixels(images.to(device), masks.to(device), cameras.to(device), start.side, weights.to(device))
+    fit = _Fit(field, pixels, config)
     for step in tqdm(range(config.steps), desc="surface", unit="step", disable=not progress):
         fit.step(step)
     return FittedField(field, fit.explained())
 
 
 class _Fit:
-    """The state between steps."""
+    """The state between steps. A GPU is given its work ahead: nothing in a step waits for a result of it."""
 
     def __init__(self, field: SDFField, pixels: Pixels, config: FieldConfig) -> None:
         self.field, self.pixels, self.config = field, pixels, config
-        self.random = torch.Generator().manual_seed(config.seed)
+        device = field.gain.device
+        self.random = torch.Generator(device).manual_seed(config.seed)
+        self.corners = torch.tensor(_CORNERS, device=device) / math.sqrt(3)  # [4, 3] unit
         exposures = [field.gain, field.offset]
         networks = [*field.geometry.parameters(), *field.colour.parameters()]
         groups = [
@@ -95,7 +102,7 @@ class _Fit:
             {"params": networks, "lr": config.rate, "eps": 1e-8},
             {"params": exposures, "lr": config.rate, "eps": 1e-8},
         ]
-        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), fused=device.type == "cuda")
         self.rates = [float(group["lr"]) for group in self.optimiser.param_groups]
         self.grid = field.start
 
@@ -148,9 +155,8 @@ class _Fit:
         seen, _ = self._shoot(rays, self.config.width[1])
         covered = rays.mask > 0.9
         error = (seen - rays.colour).square()[covered].sum()
-        means = torch.zeros(len(self.field.gain), 4)
-        ones = torch.ones(int(covered.sum()), 1)
-        means.index_add_(0, rays.view[covered], torch.cat([rays.colour[covered], ones], 1))
+        means = torch.zeros_like(F.pad(self.field.gain, (0, 1)))  # [N, 4]: sums and how many
+        means.index_add_(0, rays.view[covered], F.pad(rays.colour[covered], (0, 1), value=1.0))
         apart = rays.colour[covered] - (means[:, :3] / means[:, 3:].clamp(min=1))[rays.view[covered]]
         return float(1 - error / (apart.square().sum() + _EVEN**2 * 3 * covered.sum()))
 
@@ -160,21 +166,24 @@ class _Fit:
         As in IDR (Yariv et al., 2020, eq. 7). Opacities would ask rays that enter at a slant, and are sampled around
         the surface alone, for more than they can have, and so make the head swell.
         """
-        near = (shot.least.abs() < 6 * width + self.config.margin).nonzero()[:, 0]
-        points = rays.origins[near] + shot.deepest[near, None] * rays.directions[near]
-        said = -self.field.distances(points) / width
-        found = F.binary_cross_entropy_with_logits(said, rays.mask[near], weight=rays.weight[near], reduction="sum")
-        return found / len(shot.least)
+        near = shot.least.abs() < 6 * width + self.config.margin
+        # a GPU would wait to learn how many there are; it takes all rays, the far ones for nothing
+        rows = near.nonzero()[:, 0] if near.device.type == "cpu" else torch.arange(len(near), device=near.device)
+        points = rays.origins[rows] + shot.deepest[rows, None] * rays.directions[rows]
+        said, weight = -self.field.distances(points) / width, (rays.weight * near)[rows]
+        found = F.binary_cross_entropy_with_logits(said, rays.mask[rows], weight=weight, reduction="sum")
+        return found / len(near)
 
     def _tidy(self, shot: _Shot, width: float) -> Tensor:
         """The eikonal loss and the curvature's at one point of every fourth ray, by finite differences."""
         config, field = self.config, self.field
-        shown = F.pad(shot.shown[::4].detach(), (0, 1))
-        chosen = torch.multinomial(shown + 1e-3, 1, generator=self.random)
+        shown = F.pad(shot.shown[::4].detach(), (0, 1)) + 1e-3
+        race = torch.empty_like(shown).exponential_(generator=self.random)
+        chosen = (shown / race).argmax(1, keepdim=True)  # as torch.multinomial, which makes a GPU wait
         at = shot.points[::4].gather(1, chosen[..., None].expand(-1, -1, 3))[:, 0]
         middle = shot.distances[::4].gather(1, chosen)[:, 0]
         reach = max(width, field.start.side / 256)
-        offsets = at.new_tensor(_CORNERS) * (reach / math.sqrt(3))
+        offsets = self.corners * reach
         around = field.distances((at[:, None] + offsets).flatten(0, 1)).reshape(-1, 4)
         gradient = around @ offsets * (3 / (4 * reach**2))
         laplacian = (around.sum(1) - 4 * middle) * (1.5 / reach**2)
@@ -196,9 +205,11 @@ class _Shot:
 @torch.no_grad()
 def snapshot(field: SDFField, before: DistanceGrid, resolution: int, band: float = 0.012) -> DistanceGrid:
     """The field on a grid, asked only within `band` metres of where the surface was; elsewhere its start."""
-    rough = DistanceGrid.of(before, resolution, before.side) if before.values.shape[0] != resolution else before
+    rough = before
+    if before.values.shape[0] != resolution:
+        rough = DistanceGrid.of(before, resolution, before.side, before.values.device)
     near = (rough.values.abs() < band).flatten().nonzero()[:, 0]
-    points = corner_points(resolution, before.side)[near]
+    points = corner_points(resolution, before.side, near.device)[near]
     values = rough.values.flatten().clone()
     values[near] = torch.cat([field.distances(part) for part in points.split(1 << 16)])
     return DistanceGrid(values.reshape(rough.values.shape), before.side)

@@ -25,6 +25,7 @@ class HashEncoding(nn.Module):
 
     origin: Tensor
     cells: Tensor
+    factors: Tensor
 
     def __init__(
         self,
@@ -44,6 +45,9 @@ class HashEncoding(nn.Module):
         sizes = [(n + 1) ** 3 if level < self.dense else self.rows for level, n in enumerate(cells)]
         self.register_buffer("cells", torch.tensor(cells), persistent=False)
         self.register_buffer("origin", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
+        strides = [(1, n + 1, (n + 1) ** 2) for n in cells[: self.dense]]
+        factors = torch.tensor([*strides, *[_PRIMES] * (levels - self.dense)])  # [L, 3] of a corner's coordinates
+        self.register_buffer("factors", factors, persistent=False)
         self.table = nn.Parameter(torch.empty(sum(sizes), features).uniform_(-1e-4, 1e-4))  # section 3
         self.width = levels * features
 
@@ -58,17 +62,15 @@ class HashEncoding(nn.Module):
         low = torch.minimum(scaled.floor(), self.cells[:, None] - 1.0)
         weights = _corners(1 - scaled + low, scaled - low, torch.mul)
         rows = self._rows(low.long()) + self.origin[:, None]
-        return (self.table[rows] * weights[..., None]).sum(2).flatten(1)
+        found = self.table.index_select(0, rows.flatten())  # of all levels at once; its gradient is added in place
+        return (found.unflatten(0, weights.shape) * weights[..., None]).sum(2).flatten(1)
 
     def _rows(self, low: Tensor) -> Tensor:
         """Rows [P, L, 8] within each level's part of the table of the cells whose lower corners are [P, L, 3]."""
-        sides = self.cells[: self.dense] + 1
-        strides = torch.stack([torch.ones_like(sides), sides, sides**2], -1)
-        first, step = low[:, : self.dense] * strides, strides
-        whole = _corners(first, first + step, torch.add)
-        primes = torch.tensor(_PRIMES, device=low.device)
-        first = low[:, self.dense :] * primes
-        hashed = _corners(first, first + primes, torch.bitwise_xor) & (self.rows - 1)
+        first = low * self.factors
+        last, dense = first + self.factors, self.dense
+        whole = _corners(first[:, :dense], last[:, :dense], torch.add)
+        hashed = _corners(first[:, dense:], last[:, dense:], torch.bitwise_xor) & (self.rows - 1)
         return torch.cat([whole, hashed], 1)
 
 

@@ -32,12 +32,12 @@ class Pixels:
 
     Args:
         images: [N, 3, H, W]. masks: [N, 1, H, W]. side: of the cube around the origin that rays must meet, metres.
-        weights: [N] of the views (default: all alike); those of weight 0 are not drawn.
+        weights: [N] of the views (default: all alike); those of weight 0 are not drawn. All on one device.
     """
 
     def __init__(self, images: Tensor, masks: Tensor, cameras: Cameras, side: float, weights: Tensor | None) -> None:
         origins, directions = cameras.rays()
-        trusted = torch.ones(len(images)) if weights is None else weights
+        trusted = torch.ones(len(images), device=images.device) if weights is None else weights
         wide = F.max_pool2d(masks, 2 * _AROUND + 1, 1, _AROUND)[:, 0] > 0.01
         near, far = cube_span(
             origins[:, None].expand(-1, masks[0].numel(), -1).reshape(-1, 3), directions.reshape(-1, 3), side
@@ -54,7 +54,7 @@ class Pixels:
         """The next `count` pixels."""
         chosen = next(self._order, None)
         if chosen is None or len(chosen) < min(count, len(self.kept)):
-            order = self.kept[torch.randperm(len(self.kept), generator=random)]
+            order = self.kept[torch.randperm(len(self.kept), generator=random, device=random.device)]
             self._order = iter(order.split(count))
             chosen = next(self._order)
         view = chosen // self.area

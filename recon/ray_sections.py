@@ -45,6 +45,6 @@ def cube_span(origins: Tensor, directions: Tensor, side: float) -> tuple[Tensor,
 
 def sections(centres: Tensor, half: float, count: int, generator: torch.Generator) -> Tensor:
     """Ends [R, count + 1] of sections around places [R] on rays, `half` metres to both sides, shifted at random."""
-    shift = torch.rand(len(centres), 1, generator=generator).to(centres) - 0.5
+    shift = torch.rand(len(centres), 1, generator=generator, device=generator.device) - 0.5
     ends = torch.arange(count + 1, device=centres.device) + shift
     return (centres[:, None] + half * (2 * ends / count - 1)).clamp(min=0)

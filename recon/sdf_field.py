@@ -71,4 +71,4 @@ class SDFField(nn.Module):
     def exposed(self, colours: Tensor, view: Tensor) -> Tensor:
         """Colours [R, 3] as the views [R] show them; what all views agree on stays as it is."""
         gain, offset = (p - p.mean(0) for p in (self.gain, self.offset))
-        return colours * gain[view].exp() + offset[view]
+        return colours * gain.index_select(0, view).exp() + offset.index_select(0, view)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import trimesh
 from typer.testing import CliRunner
 
@@ -28,4 +29,10 @@ def test_wrong_usage_and_folders_without_views(tmp_path: Path) -> None:
     assert result.exit_code == cli.USAGE and "must end in" in result.output
     result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path), "-o", str(tmp_path / "head.glb")])
     assert isinstance(result.exception, ReconstructionError)
+    command = ["reconstruct", str(tmp_path), "-o", str(tmp_path / "head.glb"), "--device"]
+    result = CliRunner().invoke(cli.app, [*command, "abacus"])
+    assert result.exit_code == cli.USAGE and "cpu or cuda" in result.output
+    if not torch.cuda.is_available():
+        result = CliRunner().invoke(cli.app, [*command, "cuda"])
+        assert result.exit_code == cli.USAGE and "no CUDA device" in result.output
     assert not (tmp_path / "head.glb").exists()

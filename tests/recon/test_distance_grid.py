@@ -1,8 +1,9 @@
 """Distances on grids against shapes in closed form."""
 
 import torch
+from scipy.ndimage import distance_transform_edt
 
-from gen3dface.recon.distance_grid import DistanceGrid, corner_points
+from gen3dface.recon.distance_grid import DistanceGrid, corner_points, steps_to_nearest
 from tests.recon.scenes import egg, orbiting, pictures
 
 
@@ -10,6 +11,12 @@ def test_a_plane_is_looked_up_exactly() -> None:
     grid = DistanceGrid.of(lambda p: p[:, 0] * 0.6 + p[:, 1] * 0.8 - 0.05, 9)
     points = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 0.4 - 0.2
     torch.testing.assert_close(grid(points), points[:, 0] * 0.6 + points[:, 1] * 0.8 - 0.05)
+
+
+def test_steps_to_the_nearest_corner_are_scipy_s() -> None:
+    marked = torch.rand(14, 14, 14, generator=torch.Generator().manual_seed(0)) > 0.98
+    true = torch.from_numpy(distance_transform_edt(~marked.numpy())).float()
+    torch.testing.assert_close(steps_to_nearest(marked), true)
 
 
 def test_a_mesh_with_a_hole_keeps_its_inside() -> None:

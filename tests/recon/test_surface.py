@@ -7,12 +7,13 @@ import torch
 
 from gen3dface.errors import ReconstructionError
 from gen3dface.pipelines.output import MultiViewOutput
+from gen3dface.raster import rasterize_uv
 from gen3dface.recon.agreement import check_agreement
-from gen3dface.recon.extraction import extract_mesh
+from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, snapshot
-from gen3dface.recon.surface import SurfaceConfig, fit_surface, reconstruct_surface, textured
+from gen3dface.recon.surface import SurfaceConfig, _charts, fit_surface, reconstruct_surface, textured
 from gen3dface.render import Surface, render
-from tests.recon.scenes import egg_distance, orbiting, painted, pictures
+from tests.recon.scenes import egg, egg_distance, orbiting, painted, pictures
 
 QUICK = SurfaceConfig(FieldConfig(steps=120, rays=1024, resolution=64), resolution=96, faces=4000, texture_size=256)
 HASTY = SurfaceConfig(FieldConfig(steps=100, rays=512, resolution=48), resolution=48, faces=1500, texture_size=64)
@@ -38,9 +39,35 @@ def test_the_egg_is_found(views: MultiViewOutput) -> None:
     assert (-10 * error.log10()).min() > 22
 
 
+def test_the_atlas_holds_each_triangle_once() -> None:
+    """No two charts lie on each other, and the mesh stays as it is."""
+    vertices, faces = egg()
+    ordered, uvs, uv_faces = _charts(Mesh(vertices, faces))
+    assert sorted(map(sorted, ordered.tolist())) == sorted(map(sorted, faces.tolist()))
+    assert Mesh(vertices, ordered).is_closed()
+    a, b = (uvs[uv_faces][:, i] - uvs[uv_faces][:, 0] for i in (1, 2))
+    area = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs().sum() / 2
+    covered = rasterize_uv(uvs, uv_faces, 512).mask.float().mean()
+    assert covered == pytest.approx(float(area), rel=0.01)
+
+
 def test_the_same_seed_gives_the_same_surface(views: MultiViewOutput) -> None:
     first, again = (reconstruct_surface(views, HASTY, progress=False) for _ in range(2))
     assert (first.vertices == again.vertices).all() and (first.texture == again.texture).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives(views: MultiViewOutput) -> None:
+    """Other random numbers, another order of sums: the same egg and colours, not the same bytes."""
+    errors, textures = [], []
+    for device in ("cpu", "cuda"):
+        head = reconstruct_surface(views, QUICK, progress=False, device=device)
+        assert Mesh(torch.from_numpy(head.vertices), torch.from_numpy(head.faces)).is_closed()
+        errors.append(egg_distance(torch.from_numpy(head.vertices)).median())
+        textures.append(torch.from_numpy(head.texture).float().mean((0, 1)))
+    assert max(errors) < 0.0012
+    torch.testing.assert_close(textures[1], textures[0], atol=8.0, rtol=0)
 
 
 def test_views_of_another_exposure_change_no_colours(views: MultiViewOutput) -> None:

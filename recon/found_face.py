@@ -1,0 +1,156 @@
+"""A face in views from all around: its landmarks in space, and the head model's face fitted to them.
+
+Outlines say nothing of what lies between them: eye sockets, the sides of the nose, the corners of the mouth. Colours
+say little where skin is even. A landmark network knows where these are, and several views of it give them depth.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.errors import NoFaceError
+from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.estimators.priors import far_side_factor
+from gen3dface.heads import HeadModel
+from gen3dface.photo.landmarks import FaceRegion
+from gen3dface.photo.portrait import default_models, find_faces
+from gen3dface.recon.distance_grid import DistanceGrid, corner_points
+from gen3dface.recon.fit_in_space import ear_basis, fit_in_space
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+_LEAST = 2  # views with a face
+_FACING = np.cos(np.radians(60))  # views that are asked again, once it is known where the face looks
+_PRESENT = 0.5
+_UNLIKE = 0.008  # metres between landmarks and head from which it is no head
+_NEAR, _FAR = 0.015, 0.035  # metres around the face within which the head model rules, and beyond which it is silent
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A head model's surface where the views show a face."""
+
+    vertices: Tensor  # [V, 3] metres, world
+    faces: Tensor  # [F, 3]
+    known: Tensor  # [V] bool: vertices of face and ears; the rest of the head is the model's guess
+    skull: Tensor  # [V] bool: vertices above the neck, which lie within the head whatever its hair
+    residual: float  # metres, median distance of the landmarks in space from the model's
+
+
+def find_face(images: Tensor, masks: Tensor, cameras: Cameras, model: HeadModel) -> FoundFace | None:
+    """The face that views [N, 3, H, W] with masks [N, 1, H, W] show; None where fewer than two of them show one."""
+    pictures = (images.permute(0, 2, 3, 1).clamp(0, 1) * 255).byte().cpu().numpy()
+    seen = {view: found for view, picture in enumerate(pictures) if (found := _largest_face(picture)) is not None}
+    if len(seen) < _LEAST:
+        return None
+    landmarks = LandmarkModel.from_head(model)
+    fit = _fit(_triangulated(seen, cameras, landmarks, None), masks[:0], cameras[:0], model, landmarks)
+    for view in _facing_views(fit, cameras):
+        seen.setdefault(view, _looked_for(pictures[view], fit.points, cameras[view]))
+    fit = _fit(_triangulated(seen, cameras, landmarks, fit), masks, cameras, model, landmarks)
+    if fit.residual > _UNLIKE:
+        logger.info("the landmarks of %d views fit no head (%.1f mm apart)", len(seen), 1e3 * fit.residual)
+        return None
+    known = model.regions["face"] | model.regions["ears"]
+    skull = known | model.regions["skull"] | model.regions["scalp"]
+    return FoundFace(fit.vertices, model.faces, known, skull, fit.residual)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    points: Array  # [L, 3] the model's landmarks in the world
+    normals: Array  # [L, 3]
+    vertices: Tensor
+    residual: float
+
+
+def _largest_face(picture: NDArray[np.uint8]) -> Array | None:
+    """[478, 2] px."""
+    try:
+        return find_faces(picture)[0][1].points[:, :2].astype(np.float64)
+    except NoFaceError:
+        return None
+
+
+def _looked_for(picture: NDArray[np.uint8], expected: Array, camera: Cameras) -> Array:
+    """[478, 2] px of a face where it is expected; what is not found is NaN."""
+    models, where = default_models(), _pixels(expected, camera)
+    box = np.full((478, 3), np.nan, np.float32)
+    low, high = where.min(0), where.max(0)
+    region = FaceRegion(tuple(((low + high) / 2).tolist()), 1.5 * float((high - low).max()), 0.0)
+    with models.lock:
+        found = models.landmarker(picture, region)
+    return (found.points if found.presence >= _PRESENT else box)[:, :2].astype(np.float64)
+
+
+def _pixels(points: Array, camera: Cameras) -> Array:
+    return camera.project(torch.from_numpy(points).float())[0][0].double().numpy()
+
+
+def _facing_views(fit: _Fit, cameras: Cameras) -> list[int]:
+    forward = fit.normals.mean(0) / np.linalg.norm(fit.normals.mean(0))
+    toward = cameras.centers.double().numpy() - fit.points.mean(0)
+    return np.flatnonzero(toward @ forward > _FACING * np.linalg.norm(toward, axis=1)).tolist()
+
+
+def _triangulated(seen: dict[int, Array], cameras: Cameras, model: LandmarkModel, fit: _Fit | None) -> Array:
+    """[L, 3] the points nearest to the rays of all views, those that face a landmark counting most.
+
+    argmin_p sum_i w_i |(I - d_i d_i^T) (p - o_i)|^2.
+    """
+    total, right = np.zeros((len(model.index), 3, 3)), np.zeros((len(model.index), 3))
+    for view, pixels in seen.items():
+        camera = cameras[view]
+        at = torch.from_numpy(pixels[model.index])[None].float()
+        ends = camera.unproject(at, torch.ones(1, len(model.index)))[0].double().numpy()
+        origin = camera.centers[0].double().numpy()
+        rays = ends - origin
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        weight = np.ones(len(rays)) if fit is None else far_side_factor(-(fit.normals * rays).sum(1)) ** -2.0
+        weight = np.where(np.isfinite(rays).all(1), weight, 0.0)
+        across = weight[:, None, None] * (np.eye(3) - np.nan_to_num(rays[:, :, None] * rays[:, None]))
+        total += across
+        right += across @ origin
+    return np.linalg.solve(total, right[..., None])[..., 0]
+
+
+def _fit(points: Array, masks: Tensor, cameras: Cameras, model: HeadModel, landmarks: LandmarkModel) -> _Fit:
+    placed = fit_in_space(points, masks, cameras, model, landmarks)
+    sizes = [landmarks.identity_size, landmarks.identity_size + landmarks.expression_size]
+    identity, expression, ears = np.split(placed.coefficients, sizes)
+    mesh = model.mesh(torch.from_numpy(identity).float(), torch.from_numpy(expression).float())
+    found = placed(landmarks.positions(identity, expression, np.zeros((2, 2))))
+    moved = mesh.vertices.double().numpy() + np.tensordot(ears, ear_basis(model), 1)
+    vertices = torch.from_numpy(placed(moved)).float()
+    apart = float(np.median(np.linalg.norm(found - points, axis=1)))
+    return _Fit(found, landmarks.normals @ placed.turn.T, vertices, apart)
+
+
+def with_face(hull: DistanceGrid, found: FoundFace, cameras: Cameras) -> DistanceGrid:
+    """What outlines leave, with the found face and ears in their place, and filled up to the found skull.
+
+    A mask that misses a part carves it away for all views; the head was fitted to all of them.
+    """
+    device = hull.values.device
+    vertices, faces = found.vertices.to(device), found.faces.to(device)
+    head = DistanceGrid.from_mesh(vertices, faces, cameras, len(hull.values), hull.side)
+    near = (torch.minimum(hull.values, head.values).abs() < _FAR).flatten().nonzero()[:, 0]
+    at = corner_points(len(hull.values), hull.side)[near.cpu()].numpy()
+    distance, _ = cKDTree(found.vertices[found.known].numpy()).query(at, workers=-1)
+    share = torch.from_numpy((_FAR - distance) / (_FAR - _NEAR)).to(hull.values).clamp(0, 1)
+    _, nearest = cKDTree(found.vertices.numpy()).query(at, workers=-1)
+    values, model = hull.values.flatten().clone(), head.values.flatten()[near]
+    skull = found.skull[torch.from_numpy(nearest)].to(device)
+    filled = torch.where(skull, torch.minimum(values[near], model), values[near])
+    values[near] = filled.lerp(model, share)
+    return DistanceGrid(values.reshape(hull.values.shape), hull.side)
