@@ -90,7 +90,8 @@ def _looked_for(picture: NDArray[np.uint8], expected: Array, camera: Cameras) ->
     region = FaceRegion(tuple(((low + high) / 2).tolist()), 1.5 * float((high - low).max()), 0.0)
     with models.lock:
         found = models.landmarker(picture, region)
-    return (found.points if found.presence >= _PRESENT else box)[:, :2].astype(np.float64)
+    points: Array = (found.points if found.presence >= _PRESENT else box)[:, :2].astype(np.float64)
+    return points
 
 
 def _pixels(points: Array, camera: Cameras) -> Array:
@@ -121,7 +122,8 @@ def _triangulated(seen: dict[int, Array], cameras: Cameras, model: LandmarkModel
         across = weight[:, None, None] * (np.eye(3) - np.nan_to_num(rays[:, :, None] * rays[:, None]))
         total += across
         right += across @ origin
-    return np.linalg.solve(total, right[..., None])[..., 0]
+    points: Array = np.asarray(np.linalg.solve(total, right[..., None])[..., 0], np.float64)
+    return points
 
 
 def _fit(points: Array, masks: Tensor, cameras: Cameras, model: HeadModel, landmarks: LandmarkModel) -> _Fit:
