@@ -147,12 +147,14 @@ def with_face(hull: DistanceGrid, found: FoundFace, cameras: Cameras) -> Distanc
     vertices, faces = found.vertices.to(device), found.faces.to(device)
     head = DistanceGrid.from_mesh(vertices, faces, cameras, len(hull.values), hull.side)
     near = (torch.minimum(hull.values, head.values).abs() < _FAR).flatten().nonzero()[:, 0]
-    at = corner_points(len(hull.values), hull.side)[near.cpu()].numpy()
-    distance, _ = cKDTree(found.vertices[found.known].numpy()).query(at, workers=-1)
-    share = torch.from_numpy((_FAR - distance) / (_FAR - _NEAR)).to(hull.values).clamp(0, 1)
-    _, nearest = cKDTree(found.vertices.numpy()).query(at, workers=-1)
+    at = corner_points(len(hull.values), hull.side)[near].numpy()
     values, model = hull.values.flatten().clone(), head.values.flatten()[near]
-    skull = found.skull[torch.from_numpy(nearest)].to(device)
-    filled = torch.where(skull, torch.minimum(values[near], model), values[near])
-    values[near] = filled.lerp(model, share)
+    missed = (model < values[near]).nonzero()[:, 0]
+    _, nearest = cKDTree(found.vertices.numpy()).query(at[missed], workers=-1)
+    missed = missed[found.skull[torch.from_numpy(nearest)]]
+    values[near[missed]] = model[missed]
+    known = cKDTree(found.vertices[found.known].numpy())
+    distance, _ = known.query(at, distance_upper_bound=_FAR, workers=-1)
+    share = torch.from_numpy((_FAR - distance) / (_FAR - _NEAR)).float().clamp(0, 1)
+    values[near] = values[near].lerp(model, share)
     return DistanceGrid(values.reshape(hull.values.shape), hull.side)
