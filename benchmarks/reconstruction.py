@@ -1,6 +1,7 @@
 """How near a surface comes to the head that its views show.
 
     python benchmarks/reconstruction.py ICT_FACEKIT_LIGHT.npz [--heads 3] [--size 256] [--only "16 views" ...]
+        [--device cuda]
         [--json reconstruction.json] [--sheet reconstruction.png]
 
 Columns: distance from the true surface's vertices to the reconstructed surface in mm, median over the face and over the
@@ -57,7 +58,7 @@ def main() -> None:
     for name in arguments.only or CASES:
         for seed in range(arguments.heads):
             truth = random_head(ict, skins, seed)
-            found, picture = measure(truth, CASES[name], arguments.size, seed)
+            found, picture = measure(truth, CASES[name], arguments.size, seed, arguments.device)
             rows.setdefault(name, []).append(found)
             print(name, seed, {k: round(v, 3) for k, v in found.items()}, flush=True)
             sheet += [picture] if seed == 0 else []
@@ -70,12 +71,14 @@ def main() -> None:
         Image.fromarray(pixels).save(arguments.sheet)
 
 
-def measure(truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int) -> tuple[dict[str, float], Tensor]:
+def measure(
+    truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int, device: str = "cpu"
+) -> tuple[dict[str, float], Tensor]:
     """The figures of one head, and a picture of it: truth and reconstruction, colours and normals."""
     faults = {k: v for k, v in case.items() if k != "views"}
     views = with_faults(truth.seen_by(views_around(case["views"], size)), seed=seed, **faults)
     started = time.monotonic()
-    head = reconstruct_surface(views, SurfaceConfig())
+    head = reconstruct_surface(views, SurfaceConfig(), device=device)
     seconds = time.monotonic() - started
     unseen = truth.seen_by(unseen_cameras(size))
     shown, _ = render(_surface(head), _texture(head), unseen.cameras)
@@ -149,6 +152,7 @@ def _setting(arguments: argparse.Namespace) -> dict[str, object]:
         "heads": arguments.heads,
         "pixels": arguments.size,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "cpu",
         "commit": commit.stdout.strip() or "unknown",
     }
 
@@ -159,6 +163,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--only", nargs="*", choices=list(CASES))
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)
     return parser.parse_args()
