@@ -25,6 +25,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.heads import HeadModel
 from gen3dface.raster import rasterize
+from gen3dface.similarity import best_similarity
 
 Array = NDArray[np.float64]
 
@@ -58,7 +59,7 @@ def fit_in_space(points: Array, masks: Tensor, cameras: Cameras, model: HeadMode
     """The most probable head for landmarks [L, 3] in the world and masks [N, 1, H, W]."""
     ears = ear_basis(model)
     size = landmarks.identity_size + landmarks.expression_size + len(ears)
-    found = Placed(*_similarity(landmarks.template, points), np.zeros(size))
+    found = _start(landmarks.template, points, size)
     outlines = [_Outline(mask[0], camera) for mask, camera in zip(masks, cameras, strict=True)]
     whole = np.concatenate([model.identity_basis.numpy(), model.expression_basis.numpy(), ears]).astype(np.float64)
     still = np.zeros((len(ears), *landmarks.template.shape))
@@ -74,6 +75,13 @@ def fit_in_space(points: Array, masks: Tensor, cameras: Cameras, model: HeadMode
                 normal, right = normal + more[0], right + more[1]
         found = _stepped(found, normal, right, landmarks)
     return found
+
+
+def _start(template: Array, points: Array, size: int) -> Placed:
+    """The average head where its landmarks [L, 3] lie best."""
+    whole = best_similarity(torch.from_numpy(template), torch.from_numpy(points), torch.ones(len(points)))
+    turn, shift = (t.double().numpy() for t in (whole.rotation, whole.translation))
+    return Placed(whole.scale, turn, shift, np.zeros(size))
 
 
 def ear_basis(model: HeadModel) -> Array:
@@ -170,12 +178,3 @@ def _stepped(found: Placed, normal: Array, right: Array, landmarks: LandmarkMode
     return replace(
         found, turn=turn, shift=found.shift + step[3:6], scale=found.scale * np.exp(step[6]), coefficients=weights
     )
-
-
-def _similarity(source: Array, target: Array) -> tuple[float, Array, Array]:
-    """The scale, turn and shift that bring points [P, 3] to others, by least squares."""
-    a, b = source.mean(0), target.mean(0)
-    turn, _ = Rotation.align_vectors(target - b, source - a)
-    turned = (source - a) @ turn.as_matrix().T
-    scale = float((turned * (target - b)).sum() / (turned**2).sum())
-    return scale, turn.as_matrix(), b - scale * turn.as_matrix() @ a

@@ -20,8 +20,8 @@ from gen3dface.errors import NoFaceError
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import far_side_factor
 from gen3dface.heads import HeadModel
-from gen3dface.photo.landmarks import FaceRegion
-from gen3dface.photo.portrait import default_models, find_faces
+from gen3dface.photo.landmarks import REGION_SCALE, FaceRegion
+from gen3dface.photo.portrait import PRESENCE_MIN, default_models, find_faces
 from gen3dface.recon.distance_grid import DistanceGrid, corner_points
 from gen3dface.recon.fit_in_space import ear_basis, fit_in_space
 
@@ -31,7 +31,6 @@ Array = NDArray[np.float64]
 
 _LEAST = 2  # views with a face
 _FACING = np.cos(np.radians(60))  # views that are asked again, once it is known where the face looks
-_PRESENT = 0.5
 _UNLIKE = 0.008  # metres between landmarks and head from which it is no head
 _NEAR, _FAR = 0.015, 0.035  # metres around the face within which the head model rules, and beyond which it is silent
 
@@ -83,19 +82,14 @@ def _largest_face(picture: NDArray[np.uint8]) -> Array | None:
 
 
 def _looked_for(picture: NDArray[np.uint8], expected: Array, camera: Cameras) -> Array:
-    """[478, 2] px of a face where it is expected; what is not found is NaN."""
-    models, where = default_models(), _pixels(expected, camera)
-    box = np.full((478, 3), np.nan, np.float32)
+    """[478, 2] px of an upright face where its landmarks [L, 3] are expected; NaN when it is not there."""
+    models, where = default_models(), camera.project(torch.from_numpy(expected).float())[0][0].numpy()
     low, high = where.min(0), where.max(0)
-    region = FaceRegion(tuple(((low + high) / 2).tolist()), 1.5 * float((high - low).max()), 0.0)
+    region = FaceRegion(tuple(((low + high) / 2).tolist()), REGION_SCALE * float((high - low).max()), 0.0)
     with models.lock:
         found = models.landmarker(picture, region)
-    points: Array = (found.points if found.presence >= _PRESENT else box)[:, :2].astype(np.float64)
-    return points
-
-
-def _pixels(points: Array, camera: Cameras) -> Array:
-    return camera.project(torch.from_numpy(points).float())[0][0].double().numpy()
+    points: Array = found.points[:, :2].astype(np.float64)
+    return points if found.presence >= PRESENCE_MIN else np.full_like(points, np.nan)
 
 
 def _facing_views(fit: _Fit, cameras: Cameras) -> list[int]:
@@ -141,11 +135,9 @@ def _fit(points: Array, masks: Tensor, cameras: Cameras, model: HeadModel, landm
 def with_face(hull: DistanceGrid, found: FoundFace, cameras: Cameras) -> DistanceGrid:
     """What outlines leave, with the found face and ears in their place, and filled up to the found skull.
 
-    A mask that misses a part carves it away for all views; the head was fitted to all of them.
+    A mask that misses a part carves it away for all views; the head was fitted to all of them. On the CPU.
     """
-    device = hull.values.device
-    vertices, faces = found.vertices.to(device), found.faces.to(device)
-    head = DistanceGrid.from_mesh(vertices, faces, cameras, len(hull.values), hull.side)
+    head = DistanceGrid.from_mesh(found.vertices, found.faces, cameras, len(hull.values), hull.side)
     near = (torch.minimum(hull.values, head.values).abs() < _FAR).flatten().nonzero()[:, 0]
     at = corner_points(len(hull.values), hull.side)[near].numpy()
     values, model = hull.values.flatten().clone(), head.values.flatten()[near]

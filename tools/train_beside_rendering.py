@@ -91,7 +91,7 @@ class Run:
             losses.append(self._step(step, (now - begun) / (end - begun)))
             step += 1
             if step % 50 == 0:
-                self._log(step, float(torch.stack(losses).mean()), (time.monotonic() - now))
+                self._log(step, float(torch.stack(losses).mean()), time.monotonic() - begun)
                 losses.clear()
         with self.average.applied():
             save_in_dtype(self.pipe, self.out / "pipeline", getattr(torch, self.config.checkpoint.dtype))
@@ -145,14 +145,11 @@ class Run:
 def _start_makers(arguments: argparse.Namespace, preparation: Preparation, heads: PreparedFolder, stop: Any) -> list:
     load_skins()  # bake once, before the workers ask for it
     heads.folder.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    makers = [
-        context.Process(target=_make, args=(range(arguments.first_seed + k, 2**31, arguments.workers), *shared))
-        for k in range(arguments.workers)
-        for shared in [(preparation, heads, stop)]
-    ]
-    for maker in makers:
-        maker.start()
+    context, makers = multiprocessing.get_context("spawn"), []
+    for worker in range(arguments.workers):
+        seeds = range(arguments.first_seed + worker, 2**31, arguments.workers)
+        makers.append(context.Process(target=_make, args=(seeds, preparation, heads, stop)))
+        makers[-1].start()
     return makers
 
 
@@ -174,10 +171,9 @@ def _make(seeds: range, preparation: Preparation, heads: PreparedFolder, stop: A
 
 def _cameras(seed: int, size: int) -> Cameras:
     """head360, or now and then such a ring from higher or lower."""
-    random = np.random.default_rng([77, seed])
+    random, level = np.random.default_rng([77, seed]), rig("head360", size)
     if random.random() < _LEVEL:
-        return rig("head360", size)
-    level = rig("head360", size)
+        return level
     focal = float(level.intrinsics[0, 0, 0]) / size
     elevations = torch.from_numpy(random.uniform(-40, 40, len(level))).float()
     return orbit(level.azimuths, elevations, radius=float(level.centers[0].norm()), focal=focal, size=size)

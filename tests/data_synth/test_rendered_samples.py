@@ -10,7 +10,6 @@ from gen3dface.data_synth.rendered import light_scene, render
 from gen3dface.data_synth.rendered.lights import Light
 from gen3dface.data_synth.rendered.people.person import random_person, scene_of
 from gen3dface.data_synth.rendered.people.skin_library import Skin, load_skins
-from gen3dface.data_synth.rendered.samples.align import best_similarity
 from gen3dface.data_synth.rendered.samples.detector import detected_landmarks
 from gen3dface.data_synth.rendered.samples.lens import random_lens
 from gen3dface.data_synth.rendered.samples.make import make_sample, sit
@@ -21,6 +20,7 @@ from gen3dface.heads import load_head_model
 from gen3dface.photo.detect import FaceDetector
 from gen3dface.photo.parts import BACKGROUND, FACE_SKIN, HAIR
 from gen3dface.raster import rasterize
+from gen3dface.similarity import best_similarity
 from tests.data_synth.people_fixtures import plain_skins
 
 SEED = 3

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gen3dface.cameras import Cameras
 from gen3dface.data_synth.rendered.people.person import Person
-from gen3dface.data_synth.rendered.samples.align import Similarity, best_similarity, skin_weights
+from gen3dface.data_synth.rendered.samples.align import skin_weights
 from gen3dface.data_synth.rendered.samples.detector import detected_landmarks, read_blendshapes
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.default import fit_portrait, head_fit, population_prior, regressed_prior
@@ -21,6 +21,7 @@ from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.silhouette import hair_offsets
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo import Portrait
+from gen3dface.similarity import Similarity, best_similarity
 
 
 @dataclass(frozen=True)
