@@ -63,18 +63,16 @@ class DistanceGrid:
         A point is outside when one of the cameras sees past it. The mesh reaches down to the cube's floor.
         """
         points = corner_points(resolution, side, vertices.device)
-        inside = torch.ones(len(points), dtype=torch.bool, device=points.device)
-        seen = []
+        solid, seen = _Solid(points), []
         for camera in cameras:
             depth = rasterize(vertices, faces, camera).depth
-            xy, z = camera.project(points)
+            xy, z = camera.project(solid.points)
             behind = _looked_up(depth, xy[0], torch.inf)
-            inside &= z[0] > behind - _SLACK * side / resolution
+            solid.keep(z[0] > behind - _SLACK * side / resolution)
             pixels = depth.isfinite().nonzero()
             centres = pixels.flip(1).to(depth) + 0.5
             seen.append(camera.unproject(centres[None], depth[pixels[:, 0], pixels[:, 1]][None])[0])
-        shape = (resolution,) * 3
-        rough = _from_inside(inside.reshape(shape), side)
+        rough = _from_inside(solid.inside().reshape((resolution,) * 3), side)
         return cls(_sharpened(rough, torch.cat(seen), points, side), side)
 
     @classmethod
@@ -84,12 +82,28 @@ class DistanceGrid:
         Args:
             masks: [N, 1, H, W] in 0..1 of N cameras; what lies beyond a picture's edge it says nothing of.
         """
-        points = corner_points(resolution, side, masks.device)
-        inside = torch.ones(len(points), dtype=torch.bool, device=points.device)
+        solid = _Solid(corner_points(resolution, side, masks.device))
         for mask, camera in zip(masks, cameras, strict=True):
-            xy, z = camera.project(points)
-            inside &= (_looked_up(mask[0], xy[0], 1.0) >= 0.5) | (z[0] <= 0)
-        return cls(_from_inside(inside.reshape((resolution,) * 3), side), side)
+            xy, z = camera.project(solid.points)
+            solid.keep((_looked_up(mask[0], xy[0], 1.0) >= 0.5) | (z[0] <= 0))
+        return cls(_from_inside(solid.inside().reshape((resolution,) * 3), side), side)
+
+
+class _Solid:
+    """What is left of points [P, 3] that are carved view by view; those that are gone are not asked again."""
+
+    def __init__(self, points: Tensor) -> None:
+        self.points, self.count = points, len(points)
+        self.rows = torch.arange(len(points), device=points.device)
+
+    def keep(self, kept: Tensor) -> None:
+        """Of the points that are left."""
+        self.points, self.rows = self.points[kept], self.rows[kept]
+
+    def inside(self) -> Tensor:
+        """[P] bool: which are left."""
+        found = torch.zeros(self.count, dtype=torch.bool, device=self.rows.device)
+        return found.index_fill_(0, self.rows, True)
 
 
 def corner_points(resolution: int, side: float, device: torch.device | str | None = None) -> Tensor:
