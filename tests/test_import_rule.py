@@ -14,13 +14,14 @@ FOLDERS = {
 FOLDERS["gen3dface.data_synth"] = ROOT / "data_synth"
 
 # each room and the rooms it may know, beside itself
-BASE = {"errors", "cameras", "raster", "render", "texture", "assets", "asset_table", "files"}
+BASE = {"errors", "cameras", "raster", "render", "texture", "similarity", "assets", "asset_table", "files"}
 ALLOWED = {
     "errors": set(),
     "cameras": {"errors"},
     "raster": {"cameras", "errors"},
     "render": {"cameras", "errors", "raster"},
     "texture": {"cameras", "errors", "raster", "render"},
+    "similarity": {"cameras"},
     "files": {"errors"},
     "asset_table": set(),
     "assets": {"asset_table", "errors"},
