@@ -43,6 +43,22 @@ class TexturedHeadTruth:
         """[V, 3]."""
         return vertex_normals(self.vertices, self.faces)
 
+    def sampled(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Points [P, 3] spread evenly over the area of the head that views see, their unit normals, and which are face.
+
+        The mean over vertices would be one of ears, lids and lips, where half of them lie.
+        """
+        random = np.random.default_rng([29, seed])
+        among = [torch.isin(self.faces, part).all(1) for part in (self.head, self.face)]
+        corners = self.vertices[self.faces].double()
+        sides = corners[:, 1:] - corners[:, :1]
+        area = torch.linalg.cross(sides[:, 0], sides[:, 1]).norm(dim=1) * among[0]
+        chosen = torch.from_numpy(random.choice(len(area), count, p=(area / area.sum()).numpy()))
+        shares = torch.from_numpy(random.dirichlet((1, 1, 1), count))[..., None]
+        points = (corners[chosen] * shares).sum(1)
+        normals = (self.normals()[self.faces[chosen]] * shares).sum(1)
+        return points, F.normalize(normals, dim=1), among[1][chosen]
+
     def seen_by(self, cameras: Cameras, supersample: int = 2) -> MultiViewOutput:
         """Its pictures over white."""
         images, masks = [], []
