@@ -1,13 +1,14 @@
 """How near a surface comes to the head that its views show.
 
     python benchmarks/reconstruction.py ICT_FACEKIT_LIGHT.npz [--heads 3] [--size 256] [--only "16 views" ...]
-        [--device cuda]
+        [--topology registered] [--device cuda]
         [--json reconstruction.json] [--sheet reconstruction.png]
 
-Columns: distance from the true surface to the reconstructed one in mm, median over the area of the face and of the whole
-head; Chamfer distance (mean both ways) and F-score at 1 mm of the head; cosine of the normals, of the reconstruction's
-triangles as they are; the face's distance and the normals once more as means over the true vertices, half of which lie in
-ears, lids and lips; PSNR and LPIPS of eight unseen views; whether the mesh is closed; seconds; peak memory of the process.
+Columns: distance from the true surface to the reconstructed one in mm, median over the area of the face and of the
+whole head; Chamfer distance (mean both ways) and F-score at 1 mm of the head; cosine of the normals, of the
+reconstruction's triangles as they are; the face's distance and the normals once more as means over the true vertices,
+half of which lie in ears, lids and lips; PSNR and LPIPS of eight unseen views; whether the mesh is closed; seconds;
+peak memory of the process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import platform
 import resource
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,11 @@ def main() -> None:
     skins = openpeople_skins(ict, SKINS)
     rows: dict[str, list[dict[str, float]]] = {}
     sheet: list[Tensor] = []
+    config = SurfaceConfig(topology=arguments.topology)
     for name in arguments.only or CASES:
         for seed in range(arguments.heads):
             truth = random_head(ict, skins, seed)
-            found, picture = measure(truth, CASES[name], arguments.size, seed, arguments.device)
+            found, picture = measure(truth, CASES[name], arguments.size, seed, config, arguments.device)
             rows.setdefault(name, []).append(found)
             print(name, seed, {k: round(v, 3) for k, v in found.items()}, flush=True)
             sheet += [picture] if seed == 0 else []
@@ -77,14 +80,15 @@ def main() -> None:
 
 
 def measure(
-    truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int, device: str = "cpu"
+    truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int, config: SurfaceConfig, device: str = "cpu"
 ) -> tuple[dict[str, float], Tensor]:
     """The figures of one head, and a picture of it: truth and reconstruction, colours and normals."""
     faults = {k: v for k, v in case.items() if k != "views"}
     views = with_faults(truth.seen_by(views_around(case["views"], size)), seed=seed, **faults)
     started = time.monotonic()
-    head = reconstruct_surface(views, SurfaceConfig(), device=device)
+    head = reconstruct_surface(views, config, device=device)
     seconds = time.monotonic() - started
+    head = replace(head, vertices=head.starting_vertices())
     unseen = truth.seen_by(unseen_cameras(size))
     shown, _ = render(_surface(head), _texture(head), unseen.cameras)
     error = (shown - unseen.tensor()).square().mean((1, 2, 3))
@@ -158,6 +162,7 @@ def _setting(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "heads": arguments.heads,
         "pixels": arguments.size,
+        "topology": arguments.topology,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "device": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "cpu",
         "commit": commit.stdout.strip() or "unknown",
@@ -170,6 +175,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--only", nargs="*", choices=list(CASES))
+    parser.add_argument("--topology", choices=("free", "registered"), default="free")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)

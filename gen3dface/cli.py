@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 FAILED, USAGE = 1, 2  # exit codes; 0: all went well
 SURFACE_SUFFIXES = (".glb", ".obj", ".ply")
+
+
+class Topology(str, Enum):
+    """The mesh of a reconstructed surface."""
+
+    free = "free"
+    registered = "registered"
+
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 assets_app = typer.Typer(no_args_is_help=True, help="The weights and data that are downloaded on first use.")
@@ -161,12 +170,15 @@ def reconstruct(
     ] = 600,
     faces: Annotated[int, typer.Option(min=100, max=2_000_000, help="Triangles, at most.")] = 30_000,
     texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Texels a side.")] = 1024,
+    topology: Annotated[
+        Topology, typer.Option(help="free: whatever the views show; registered: a head that blinks and speaks.")
+    ] = Topology.free,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same surface, on the CPU.")] = 0,
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda", help="Where to compute; default: cuda where there is such a GPU.")
     ] = None,
 ) -> None:
-    """Turn views from all around into a closed, textured surface of whatever they show.
+    """Turn views from all around into a textured surface: closed, or the head model's own, which can be animated.
 
     DIR is a folder that `gen3dface head` made, a NeRF scene (transforms.json), or COLMAP's text files; pictures have
     alpha, or masks in DIR/masks. Exit code: 0, or 1 when there is no surface.
@@ -179,7 +191,7 @@ def reconstruct(
     from gen3dface.recon.view_folder import load_views
 
     field = FieldConfig(steps=steps, seed=seed)
-    config = SurfaceConfig(field, faces=faces, texture_size=texture_size)
+    config = SurfaceConfig(field, faces=faces, texture_size=texture_size, topology=topology.value)
     reconstruct_surface(load_views(folder), config, device=device).export(out)
     typer.echo(out)
 

@@ -23,7 +23,8 @@ from gen3dface.heads import HeadModel
 from gen3dface.photo.landmarks import REGION_SCALE, FaceRegion
 from gen3dface.photo.portrait import PRESENCE_MIN, default_models, find_faces
 from gen3dface.recon.distance_grid import DistanceGrid, corner_points
-from gen3dface.recon.fit_in_space import ear_basis, fit_in_space
+from gen3dface.recon.fit_in_space import Placed, ear_basis, fit_in_space
+from gen3dface.recon.posed_model import PosedModel
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class FoundFace:
     faces: Tensor  # [F, 3]
     known: Tensor  # [V] bool: vertices of face and ears; the rest of the head is the model's guess
     skull: Tensor  # [V] bool: vertices above the neck, which lie within the head whatever its hair
+    pose: PosedModel
     residual: float  # metres, median distance of the landmarks in space from the model's
 
 
@@ -62,14 +64,14 @@ def find_face(images: Tensor, masks: Tensor, cameras: Cameras, model: HeadModel)
         return None
     known = model.regions["face"] | model.regions["ears"]
     skull = known | model.regions["skull"] | model.regions["scalp"]
-    return FoundFace(fit.vertices, model.faces, known, skull, fit.residual)
+    return FoundFace(fit.pose.posed, model.faces, known, skull, fit.pose, fit.residual)
 
 
 @dataclass(frozen=True)
 class _Fit:
     points: Array  # [L, 3] the model's landmarks in the world
     normals: Array  # [L, 3]
-    vertices: Tensor
+    pose: PosedModel
     residual: float
 
 
@@ -124,12 +126,25 @@ def _fit(points: Array, masks: Tensor, cameras: Cameras, model: HeadModel, landm
     placed = fit_in_space(points, masks, cameras, model, landmarks)
     sizes = [landmarks.identity_size, landmarks.identity_size + landmarks.expression_size]
     identity, expression, ears = np.split(placed.coefficients, sizes)
-    mesh = model.mesh(torch.from_numpy(identity).float(), torch.from_numpy(expression).float())
     found = placed(landmarks.positions(identity, expression, np.zeros((2, 2))))
-    moved = mesh.vertices.double().numpy() + np.tensordot(ears, ear_basis(model), 1)
-    vertices = torch.from_numpy(placed(moved)).float()
     apart = float(np.median(np.linalg.norm(found - points, axis=1)))
-    return _Fit(found, landmarks.normals @ placed.turn.T, vertices, apart)
+    return _Fit(found, landmarks.normals @ placed.turn.T, _posed(placed, model, identity, expression, ears), apart)
+
+
+def _posed(placed: Placed, model: HeadModel, identity: Array, expression: Array, ears: Array) -> PosedModel:
+    """The model in the world, with ears of its own."""
+    shape, weights = (torch.from_numpy(c).float() for c in (identity, expression))
+    moved = np.tensordot(ears, ear_basis(model), 1)
+    neutral = model.mesh(shape)
+    rest, posed, joints = (
+        torch.from_numpy(placed(points)).float()
+        for points in (
+            neutral.vertices.double().numpy() + moved,
+            model.mesh(shape, weights).vertices.double().numpy() + moved,
+            neutral.joints.double().numpy(),
+        )
+    )
+    return PosedModel(rest, posed, joints, torch.from_numpy(placed.scale * placed.turn).float(), weights)
 
 
 def with_face(hull: DistanceGrid, found: FoundFace, cameras: Cameras) -> DistanceGrid:

@@ -24,6 +24,14 @@ def test_views_become_a_closed_file(tmp_path: Path) -> None:
     assert mesh.extents == pytest.approx([2 * r for r in RADII], rel=0.06)
 
 
+def test_without_a_face_there_is_nothing_to_register(tmp_path: Path) -> None:
+    pictures(orbiting(10, 64)).save(tmp_path / "views")
+    command = ["reconstruct", str(tmp_path / "views"), "-o", str(tmp_path / "egg.glb"), "--steps", "20"]
+    result = CliRunner().invoke(cli.app, [*command, "--topology", "registered"])
+    assert isinstance(result.exception, ReconstructionError) and "show no face" in str(result.exception)
+    assert not (tmp_path / "egg.glb").exists()
+
+
 def test_wrong_usage_and_folders_without_views(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path), "-o", str(tmp_path / "head.fbx")])
     assert result.exit_code == cli.USAGE and "must end in" in result.output

@@ -11,7 +11,8 @@ from gen3dface.raster import rasterize_uv
 from gen3dface.recon.agreement import check_agreement
 from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, snapshot
-from gen3dface.recon.surface import SurfaceConfig, _charts, fit_surface, reconstruct_surface, textured
+from gen3dface.recon.surface import SurfaceConfig, fit_surface, reconstruct_surface
+from gen3dface.recon.surface_texture import _charts, textured
 from gen3dface.render import Surface, render
 from tests.recon.scenes import egg, egg_distance, orbiting, painted, pictures
 
@@ -26,7 +27,8 @@ def views() -> MultiViewOutput:
 
 def test_the_egg_is_found(views: MultiViewOutput) -> None:
     """Within a third of a pixel (4 mm at 96 px), with its colours, seen from where no picture was taken."""
-    field, rough = fit_surface(views, QUICK, progress=False)
+    fitted = fit_surface(views, QUICK, progress=False)
+    field, rough = fitted.field, fitted.start
     mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
     assert mesh.is_closed()
     assert egg_distance(mesh.vertices).median() < 0.0012
@@ -74,7 +76,8 @@ def test_views_of_another_exposure_change_no_colours(views: MultiViewOutput) -> 
     """A fifth brighter or darker, from view to view."""
     gains = torch.tensor([1.2, 0.8]).repeat(6)[:, None, None, None]
     images = views.tensor() * views.masks * gains.clamp(max=1.2) + 1 - views.masks
-    field, rough = fit_surface(replace(views, images=images.clamp(0, 1)), QUICK, progress=False)
+    fitted = fit_surface(replace(views, images=images.clamp(0, 1)), QUICK, progress=False)
+    field, rough = fitted.field, fitted.start
     mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
     assert egg_distance(mesh.vertices).median() < 0.002
     with torch.no_grad():
