@@ -99,7 +99,8 @@ def fit_surface(
     views = _on_device(views, device)
     images = views.tensor().float()
     _check(images, views)
-    trusted = check_agreement(views.masks, views.cameras).trusted
+    agreement = check_agreement(views.masks, views.cameras)
+    trusted, steps = agreement.trusted, replace(config.field, mask=agreement.outline_weight * config.field.mask)
     for view in (~trusted).nonzero()[:, 0].tolist():
         logger.warning("view %d does not fit the others and is left out", view)
     start, head = _start(views, trusted, model or load_head_model())
@@ -107,7 +108,7 @@ def fit_surface(
         raise ReconstructionError(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
-    fitted = fit_field(images, views.masks, views.cameras, start, config.field, trusted.float(), progress, device)
+    fitted = fit_field(images, views.masks, views.cameras, start, steps, trusted.float(), progress, device)
     if fitted.explained < _EXPLAINED:
         raise ReconstructionError(
             f"No surface explains the views: their colours agree by {max(fitted.explained, 0):.0%} only. Are they "

@@ -92,6 +92,15 @@ def test_one_view_of_something_else_is_left_out(views: MultiViewOutput) -> None:
     assert not trusted[3] and trusted.sum() == len(trusted) - 1
 
 
+def test_outlines_count_less_when_they_contradict_each_other(views: MultiViewOutput) -> None:
+    """Every other mask grown and the rest eaten by 1 px of 96."""
+    grown = torch.nn.functional.max_pool2d(views.masks[::2], 3, 1, 1)
+    eaten = 1 - torch.nn.functional.max_pool2d(1 - views.masks[1::2], 3, 1, 1)
+    wrong = torch.stack([grown, eaten], 1).flatten(0, 1)
+    assert check_agreement(views.masks, views.cameras).outline_weight == 1
+    assert check_agreement(wrong, views.cameras).outline_weight < 0.5
+
+
 @pytest.mark.parametrize("order", ["mirrored", "mixed"])
 def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str) -> None:
     rows = [-i % 12 for i in range(12)] if order == "mirrored" else [(5 * i) % 12 for i in range(12)]
