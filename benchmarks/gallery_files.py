@@ -41,6 +41,7 @@ FLAGS = (
 STAGE = np.s_[80:500, 30:520]  # the part of the page that shows the head alone
 SIDE = 128
 _CHANGED = 24  # of 255
+_ATTEMPTS = 3  # a busy machine's browser may end before it has painted
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,14 @@ def photographed(page: Path, state: str, folder: Path) -> NDArray[np.int64]:
     """[H, W, 3] the stage of a page, its expression at rest but for `state`."""
     target = folder / "shot.png"
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
-    profile = folder / "profile"
-    command = [chromium, *FLAGS.split(), f"--user-data-dir={profile}", f"--screenshot={target}"]
+    target.unlink(missing_ok=True)
     at_rest = "&".join(f"{name}=0" for name in BLENDSHAPE_NAMES if not state.startswith(name))
     address = f"{page.resolve().as_uri()}#blink=0&azimuth=0&{at_rest}&{state}"
-    subprocess.run([*command, address], capture_output=True, timeout=100, check=True)
+    for attempt in range(_ATTEMPTS):
+        command = [chromium, *FLAGS.split(), f"--user-data-dir={folder / str(attempt)}", f"--screenshot={target}"]
+        subprocess.run([*command, address], capture_output=True, timeout=100, check=True)
+        if target.exists():
+            break
     with Image.open(target) as image:
         return np.asarray(image.convert("RGB")).astype(int)[STAGE]
 

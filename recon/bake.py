@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
@@ -33,6 +35,14 @@ class BakedTexture:
 
     colour: Tensor  # [3, S, S] in 0..1
     confidence: Tensor  # [S, S] in 0..1, 0 where it was filled in
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """[S, S, 3] the colours."""
+        return (self.colour * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+    def confidences(self) -> NDArray[np.uint8]:
+        """[S, S] from 0, filled in, to 255, seen squarely."""
+        return (self.confidence * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor | None = None) -> BakedTexture:

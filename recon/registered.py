@@ -55,19 +55,19 @@ def assemble(fit: HeadFit, model: HeadModel, baked: BakedTexture) -> TexturedHea
     head, whole = fit.neutral_mesh(model), fit.surface(model, neutral=True)
     added = len(whole.vertices) - len(head.vertices)
     eye = torch.cat([model.regions["left_eye"] | model.regions["right_eye"], torch.zeros(added, dtype=torch.bool)])
-    texture = (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0)
     return TexturedHead(
         whole.vertices.numpy(),
         whole.faces.numpy(),
         whole.uvs.numpy(),
         whole.uv_faces.numpy(),
-        texture.numpy(),
+        baked.pixels(),
         morph_names=model.expression_names,
         morph_deltas=F.pad(model.expression_basis, (0, 0, 0, added)).numpy(),
         morph_weights=fit.expression.numpy(),
         skeleton=_skeleton(model, head.joints, added),
         materials=(SKIN, EYES),
         face_materials=eye[whole.faces].all(1).numpy().astype(np.int64),
+        confidence=baked.confidences(),
     )
 
 

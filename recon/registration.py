@@ -63,13 +63,14 @@ def registered(
         model.faces.numpy(),
         model.uvs.numpy(),
         model.uv_faces.numpy(),
-        (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy(),
+        baked.pixels(),
         morph_names=model.expression_names,
         morph_deltas=(model.expression_basis @ head.turn.T).numpy(),
         morph_weights=head.expression.numpy(),
         skeleton=_skeleton(head, moved, model),
         materials=(SKIN, EYES),
         face_materials=eyes[model.faces].all(1).numpy().astype(np.int64),
+        confidence=baked.confidences(),
     )
 
 

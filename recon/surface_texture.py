@@ -28,8 +28,14 @@ def textured(mesh: Mesh, field: SDFField, views: MultiViewOutput, size: int) -> 
     device, (faces, uvs, uv_faces) = field.gain.device, _charts(mesh)
     surface = Surface(*(t.to(device) for t in (mesh.vertices, faces, uvs, uv_faces)))
     baked = bake(surface, pictures_of(views, device), field_texture(surface, field, size))
-    texture = (baked.colour * 255).round().to(torch.uint8).permute(1, 2, 0).cpu()
-    return TexturedHead(mesh.vertices.numpy(), faces.numpy(), uvs.numpy(), uv_faces.numpy(), texture.numpy())
+    return TexturedHead(
+        mesh.vertices.numpy(),
+        faces.numpy(),
+        uvs.numpy(),
+        uv_faces.numpy(),
+        baked.pixels(),
+        confidence=baked.confidences(),
+    )
 
 
 def pictures_of(views: MultiViewOutput, device: torch.device) -> list[Picture]:

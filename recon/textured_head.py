@@ -73,6 +73,8 @@ class TexturedHead:
     skeleton: Skeleton | None = None
     materials: tuple[Material, ...] = (SKIN,)
     face_materials: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # [F] into materials; empty: all 0
+    # [H, W] of the texture: 0 where it was filled in, 255 where a picture saw it squarely; empty: not known
+    confidence: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "morph_names", tuple(str(name) for name in self.morph_names))
@@ -83,6 +85,7 @@ class TexturedHead:
         _store(self, "uv_faces", np.int64, self.faces.shape)
         _check_texture(self.texture)
         _store(self, "texture", np.uint8, (None, None, 3))
+        _store(self, "confidence", np.uint8, self.texture.shape[:2] if np.size(self.confidence) else (0, 0))
         if not self.morph_names:
             object.__setattr__(self, "morph_deltas", np.zeros((0, len(self.vertices), 3), np.float32))
         _store(self, "morph_deltas", np.float32, (len(self.morph_names), *self.vertices.shape))

@@ -34,6 +34,8 @@ def save_head(head: TexturedHead, path: str | os.PathLike[str]) -> None:
     fields["morph_names"] = np.array(head.morph_names, dtype=np.str_)
     fields["material_names"] = np.array([material.name for material in head.materials], dtype=np.str_)
     fields["material_roughness"] = np.array([material.roughness for material in head.materials], np.float64)
+    if head.confidence.size:
+        fields["confidence"] = head.confidence
     if head.skeleton is not None:
         fields["joint_names"] = np.array(head.skeleton.names, dtype=np.str_)
         fields["joint_parents"] = np.array(head.skeleton.parents, np.int64)
@@ -77,4 +79,6 @@ def _head_from(arrays: dict[str, Any]) -> TexturedHead:
     materials = tuple(Material(name, value) for name, value in zip(names, roughness, strict=True))
     fields = {name: arrays[name] for name in ARRAYS}
     fields["morph_names"] = tuple(arrays["morph_names"].tolist())
+    if "confidence" in arrays:  # files of earlier versions lack it
+        fields["confidence"] = arrays["confidence"]
     return TexturedHead(**fields, skeleton=skeleton, materials=materials)

@@ -61,4 +61,5 @@ def head() -> TexturedHead:
         skeleton=skeleton,
         materials=(SKIN, EYES),
         face_materials=(np.arange(len(faces)) < 40).astype(np.int64),
+        confidence=texture[..., 0],
     )

@@ -31,7 +31,7 @@ def run_photo(
     announce: Callable[[str], None] = lambda stage: None,
 ) -> Report:
     """Turn a photo into a folder: head.glb, what MultiViewOutput.save writes (views, masks, cameras), views.png,
-    turntable.mp4, report.json and index.html. The folder appears when all of it is there.
+    confidence.png, turntable.mp4, report.json and index.html. The folder appears when all of it is there.
 
     `announce` is called with the name of each stage (STAGE_NAMES) as it begins.
 
@@ -63,6 +63,8 @@ def run_photo(
 def _write_files(folder: Path, head: TexturedHead, views: MultiViewOutput) -> None:
     head.export(folder / "head.glb")
     views.save(folder)
+    if head.confidence.size:
+        write_atomically(folder / "confidence.png", encode(head.confidence, "png"))
     write_atomically(folder / "views.png", encode(contact_sheet(to_bytes(views.images)), "png"))
 
 

@@ -36,7 +36,7 @@ def made(photo: Path, tmp_path: Path, stages: Stages, short_turntable: None) -> 
 
 def test_everything_is_there_and_nothing_else(made: Path) -> None:
     assert sorted(path.name for path in made.parent.iterdir()) == ["ada"]
-    assert {"head.glb", "views.png", "turntable.mp4", "report.json", "index.html"} <= {p.name for p in made.iterdir()}
+    assert {"head.glb", "views.png", "confidence.png", "report.json", "index.html"} <= {p.name for p in made.iterdir()}
     assert sorted(path.name for path in (made / "views").iterdir()) == [f"{index:03d}.png" for index in range(16)]
     assert trimesh.load_scene(made / "head.glb").extents.min() > 0.1
 

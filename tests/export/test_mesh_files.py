@@ -70,12 +70,19 @@ def test_normal_of_a_vertex_without_area_is_still_a_unit_vector() -> None:
 def test_npz_round_trip(head: TexturedHead, tmp_path: Path) -> None:
     head.save(tmp_path / "head.npz")
     loaded = TexturedHead.load(tmp_path / "head.npz")
-    for name in ("vertices", "faces", "uvs", "uv_faces", "texture", "morph_deltas", "morph_weights", "face_materials"):
+    shape, look = ("vertices", "faces", "uvs", "uv_faces"), ("texture", "face_materials", "confidence")
+    for name in (*shape, *look, "morph_deltas", "morph_weights"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(head, name))
     assert (loaded.morph_names, loaded.materials) == (head.morph_names, head.materials)
     assert loaded.skeleton is not None and head.skeleton is not None
     assert (loaded.skeleton.names, loaded.skeleton.parents) == (head.skeleton.names, head.skeleton.parents)
     np.testing.assert_array_equal(loaded.skeleton.weights, head.skeleton.weights)
+
+
+def test_confidence_is_of_the_textures_size(head: TexturedHead) -> None:
+    with pytest.raises(TexturedHeadError, match="confidence"):
+        replace(head, confidence=head.confidence[:-1])
+    assert replace(head, confidence=np.zeros((0, 0), np.uint8)).confidence.size == 0
 
 
 def test_npz_with_a_pickle_is_refused(tmp_path: Path) -> None:

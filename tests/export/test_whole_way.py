@@ -71,5 +71,5 @@ def test_the_back_shows_no_second_face(head_folder: tuple[Path, Path]) -> None:
 def test_all_files_are_there(head_folder: tuple[Path, Path]) -> None:
     names = {p.name for p in head_folder[1].iterdir()}
     wanted = {"head.glb", "index.html", "views.png", "turntable.mp4", "report.json", "cameras.json", "transforms.json"}
-    assert wanted <= names
+    assert wanted | {"confidence.png"} <= names
     assert len(list((head_folder[1] / "views").glob("*.png"))) == 16
