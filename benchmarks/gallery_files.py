@@ -27,7 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gen3dface.assets import fetch
-from gen3dface.cameras import orbit
+from gen3dface.cameras import rig
 from gen3dface.evaluation.seams import seam_ratio
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 from gen3dface.recon import TexturedHead, render_head
@@ -86,7 +86,7 @@ def examine(file: Path, tools: Path) -> tuple[Figures, NDArray[np.uint8]]:
     report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     head = read_glb(file)
     rest, jaw, eye = (photographed(file.parent / "index.html", s, tools) for s in ("", "jawOpen=1", "eyeBlinkLeft=1"))
-    ours = (render_head(head, orbit([0.0], [0.0], 1.8, 4.5, 512))[0].permute(1, 2, 0).numpy() * 255).astype(int)
+    ours = (render_head(head, rig("head360", 512)[0])[0].permute(1, 2, 0).numpy() * 255).astype(int)
     painted, drawn = _cut(rest), _cut(ours)
     both, either = (painted[1] & drawn[1]).sum(), (painted[1] | drawn[1]).sum()
     alike = np.corrcoef(*(p[0].mean(-1)[painted[1] & drawn[1]] for p in (painted, drawn)))[0, 1]
