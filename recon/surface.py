@@ -13,7 +13,7 @@ from torch import Tensor
 from gen3dface.errors import AssetError, ReconstructionError
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.recon.agreement import check_agreement
+from gen3dface.recon.agreement import Agreement, check_agreement
 from gen3dface.recon.distance_grid import DistanceGrid
 from gen3dface.recon.extraction import extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, fit_field, snapshot
@@ -23,10 +23,12 @@ from gen3dface.recon.registration import registered
 from gen3dface.recon.sdf_field import SDFField
 from gen3dface.recon.surface_texture import textured
 from gen3dface.recon.textured_head import TexturedHead
+from gen3dface.render import box_max
 
 logger = logging.getLogger(__name__)
 
 _LEAST_VIEWS = 3
+_RIM = 0.02  # of a picture's width that outlines which count nothing are off
 _EXPLAINED = 0.5  # share of the colours' variance that a surface of matching views explains, at least
 
 
@@ -55,6 +57,7 @@ class FittedSurface:
     field: SDFField
     start: DistanceGrid  # the distances that tell where the field is worth asking, on its device
     head: PosedModel | None  # the head model where the views show it; None: no face was found
+    seen: MultiViewOutput  # the views that fit together, their masks without the rims that may be background
 
 
 def reconstruct_surface(
@@ -81,9 +84,9 @@ def reconstruct_surface(
     fitted = fit_surface(views, config, model=model, progress=progress, device=device)
     distances = snapshot(fitted.field, fitted.start, config.resolution)
     if config.topology == "free":
-        return textured(extract_mesh(distances, config.faces), fitted.field, views, config.texture_size)
+        return textured(extract_mesh(distances, config.faces), fitted.field, fitted.seen, config.texture_size)
     assert fitted.head is not None  # else `fit_surface` had raised
-    return registered(fitted.head, distances, fitted.field, views, model, config.texture_size)
+    return registered(fitted.head, distances, fitted.field, fitted.seen, model, config.texture_size)
 
 
 def fit_surface(
@@ -114,7 +117,16 @@ def fit_surface(
             f"No surface explains the views: their colours agree by {max(fitted.explained, 0):.0%} only. Are they "
             "paired with each other's cameras, mirrored, or the cameras in another convention?"
         )
-    return FittedSurface(fitted.field, start, head)
+    return FittedSurface(fitted.field, start, head, _seen(views, agreement))
+
+
+def _seen(views: MultiViewOutput, agreement: Agreement) -> MultiViewOutput:
+    """The views that may colour the surface: no strays, and no rims of masks that contradict each other."""
+    kept = agreement.trusted.nonzero()[:, 0]
+    masks, rim = views.masks[kept], round((1 - agreement.outline_weight) * _RIM * views.masks.shape[-1])
+    if rim:
+        masks = torch.stack([1 - box_max(1 - mask[0], rim)[None] for mask in masks])
+    return replace(views, images=views.tensor()[kept], masks=masks, cameras=views.cameras[kept])
 
 
 def _on_device(views: MultiViewOutput, device: torch.device) -> MultiViewOutput:

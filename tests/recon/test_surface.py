@@ -92,6 +92,17 @@ def test_one_view_of_something_else_is_left_out(views: MultiViewOutput) -> None:
     assert not trusted[3] and trusted.sum() == len(trusted) - 1
 
 
+def test_a_view_that_is_left_out_leaves_no_colour(views: MultiViewOutput) -> None:
+    masks, images = views.masks.clone(), views.tensor().clone()
+    masks[3] = masks[3].roll(30, -1)
+    images[3] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+    green = []
+    for pictures_given in (views, replace(views, masks=masks, images=images)):
+        texture = reconstruct_surface(pictures_given, HASTY, progress=False).texture.astype(int)
+        green.append((texture[..., 1] - texture[..., ::2].max(-1) > 150).mean())
+    assert green[1] <= green[0] + 0.002
+
+
 def test_outlines_count_less_when_they_contradict_each_other(views: MultiViewOutput) -> None:
     """Every other mask grown and the rest eaten by 1 px of 96."""
     grown = torch.nn.functional.max_pool2d(views.masks[::2], 3, 1, 1)
