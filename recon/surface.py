@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gen3dface.errors import AssetError, ReconstructionError
@@ -57,7 +58,7 @@ class FittedSurface:
     field: SDFField
     start: DistanceGrid  # the distances that tell where the field is worth asking, on its device
     head: PosedModel | None  # the head model where the views show it; None: no face was found
-    seen: MultiViewOutput  # the views that fit together, their masks without the rims that may be background
+    seen: MultiViewOutput  # the views that fit together, which colour the surface
 
 
 def reconstruct_surface(
@@ -111,22 +112,31 @@ def fit_surface(
         raise ReconstructionError(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
+    images = _without_rims(images, views.masks, agreement)
     fitted = fit_field(images, views.masks, views.cameras, start, steps, trusted.float(), progress, device)
     if fitted.explained < _EXPLAINED:
         raise ReconstructionError(
             f"No surface explains the views: their colours agree by {max(fitted.explained, 0):.0%} only. Are they "
             "paired with each other's cameras, mirrored, or the cameras in another convention?"
         )
-    return FittedSurface(fitted.field, start, head, _seen(views, agreement))
+    kept = trusted.nonzero()[:, 0]
+    seen = replace(views, images=images[kept], masks=views.masks[kept], cameras=views.cameras[kept])
+    return FittedSurface(fitted.field, start, head, seen)
 
 
-def _seen(views: MultiViewOutput, agreement: Agreement) -> MultiViewOutput:
-    """The views that may colour the surface: no strays, and no rims of masks that contradict each other."""
-    kept = agreement.trusted.nonzero()[:, 0]
-    masks, rim = views.masks[kept], round((1 - agreement.outline_weight) * _RIM * views.masks.shape[-1])
-    if rim:
-        masks = torch.stack([1 - box_max(1 - mask[0], rim)[None] for mask in masks])
-    return replace(views, images=views.tensor()[kept], masks=masks, cameras=views.cameras[kept])
+def _without_rims(images: Tensor, masks: Tensor, agreement: Agreement) -> Tensor:
+    """Pictures whose colours run on over the rims of masks that contradict each other: these may show background."""
+    rim = round((1 - agreement.outline_weight) * _RIM * masks.shape[-1])
+    if not rim:
+        return images
+    out = images.clone()
+    for picture, mask in zip(out, masks[:, 0], strict=True):
+        core = 1 - box_max(1 - mask, rim) > 0.5
+        if bool(core.any()):
+            row, column = distance_transform_edt(~core.cpu().numpy(), return_distances=False, return_indices=True)
+            inner = picture[:, torch.from_numpy(row), torch.from_numpy(column)]
+            picture.copy_(torch.where(core, picture, inner * mask + 1 - mask))
+    return out
 
 
 def _on_device(views: MultiViewOutput, device: torch.device) -> MultiViewOutput:

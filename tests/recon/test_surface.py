@@ -11,7 +11,7 @@ from gen3dface.raster import rasterize_uv
 from gen3dface.recon.agreement import check_agreement
 from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, snapshot
-from gen3dface.recon.surface import SurfaceConfig, fit_surface, reconstruct_surface
+from gen3dface.recon.surface import SurfaceConfig, _without_rims, fit_surface, reconstruct_surface
 from gen3dface.recon.surface_texture import _charts, textured
 from gen3dface.render import Surface, render
 from tests.recon.scenes import egg, egg_distance, orbiting, painted, pictures
@@ -110,6 +110,20 @@ def test_outlines_count_less_when_they_contradict_each_other(views: MultiViewOut
     wrong = torch.stack([grown, eaten], 1).flatten(0, 1)
     assert check_agreement(views.masks, views.cameras).outline_weight == 1
     assert check_agreement(wrong, views.cameras).outline_weight < 0.5
+
+
+def test_masks_that_claim_background_leave_no_white(views: MultiViewOutput) -> None:
+    """The same contradicting masks, so that half of them call a rim of white part of the egg."""
+    grown = torch.nn.functional.max_pool2d(views.masks[::2], 3, 1, 1)
+    eaten = 1 - torch.nn.functional.max_pool2d(1 - views.masks[1::2], 3, 1, 1)
+    wrong = torch.stack([grown, eaten], 1).flatten(0, 1)
+    agreement = check_agreement(wrong, views.cameras)
+    inside, pure = wrong.expand(-1, 3, -1, -1) > 0.9, views.masks > 0.99
+    assert (views.tensor()[inside] > 0.95).float().mean() > 0.005
+    mended = _without_rims(views.tensor(), wrong, agreement)
+    assert (mended[inside] > 0.95).float().mean() < 0.001
+    core = (1 - torch.nn.functional.max_pool2d(1 - wrong, 7, 1, 3) > 0.99) & pure
+    torch.testing.assert_close(mended * core, views.tensor() * core)
 
 
 @pytest.mark.parametrize("order", ["mirrored", "mixed"])
