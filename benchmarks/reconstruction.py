@@ -6,8 +6,8 @@
 
 Columns: distance from the true surface to the reconstructed one in mm, median over the area of the face and of the
 whole head; Chamfer distance (mean both ways) and F-score at 1 mm of the head; cosine of the normals, of the
-reconstruction's triangles as they are; the face's distance and the normals once more as means over the true vertices,
-half of which lie in ears, lids and lips; PSNR and LPIPS of eight unseen views; whether the mesh is closed; seconds;
+reconstruction's triangles as they are; the face's distance and the normals once more over the true vertices, half of
+which lie on an eighth of the area; PSNR and LPIPS of eight unseen views; whether the mesh is closed; seconds;
 peak memory of the process.
 """
 

@@ -46,7 +46,7 @@ class TexturedHeadTruth:
     def sampled(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Points [P, 3] spread evenly over the area of the head that views see, their unit normals, and which are face.
 
-        The mean over vertices would be one of ears, lids and lips, where half of them lie.
+        Half of the vertices lie on an eighth of the area, at ears, lids and lips above all.
         """
         random = np.random.default_rng([29, seed])
         among = [torch.isin(self.faces, part).all(1) for part in (self.head, self.face)]

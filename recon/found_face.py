@@ -40,11 +40,10 @@ _NEAR, _FAR = 0.015, 0.035  # metres around the face within which the head model
 class FoundFace:
     """A head model's surface where the views show a face."""
 
-    vertices: Tensor  # [V, 3] metres, world
+    pose: PosedModel
     faces: Tensor  # [F, 3]
     known: Tensor  # [V] bool: vertices of face and ears; the rest of the head is the model's guess
     skull: Tensor  # [V] bool: vertices above the neck, which lie within the head whatever its hair
-    pose: PosedModel
     residual: float  # metres, median distance of the landmarks in space from the model's
 
 
@@ -64,7 +63,7 @@ def find_face(images: Tensor, masks: Tensor, cameras: Cameras, model: HeadModel)
         return None
     known = model.regions["face"] | model.regions["ears"]
     skull = known | model.regions["skull"] | model.regions["scalp"]
-    return FoundFace(fit.pose.posed, model.faces, known, skull, fit.pose, fit.residual)
+    return FoundFace(fit.pose, model.faces, known, skull, fit.residual)
 
 
 @dataclass(frozen=True)
@@ -152,15 +151,15 @@ def with_face(hull: DistanceGrid, found: FoundFace, cameras: Cameras) -> Distanc
 
     A mask that misses a part carves it away for all views; the head was fitted to all of them. On the CPU.
     """
-    head = DistanceGrid.from_mesh(found.vertices, found.faces, cameras, len(hull.values), hull.side)
+    head = DistanceGrid.from_mesh(found.pose.posed, found.faces, cameras, len(hull.values), hull.side)
     near = (torch.minimum(hull.values, head.values).abs() < _FAR).flatten().nonzero()[:, 0]
     at = corner_points(len(hull.values), hull.side)[near].numpy()
     values, model = hull.values.flatten().clone(), head.values.flatten()[near]
     missed = (model < values[near]).nonzero()[:, 0]
-    _, nearest = cKDTree(found.vertices.numpy()).query(at[missed], workers=-1)
+    _, nearest = cKDTree(found.pose.posed.numpy()).query(at[missed], workers=-1)
     missed = missed[found.skull[torch.from_numpy(nearest)]]
     values[near[missed]] = model[missed]
-    known = cKDTree(found.vertices[found.known].numpy())
+    known = cKDTree(found.pose.posed[found.known].numpy())
     distance, _ = known.query(at, distance_upper_bound=_FAR, workers=-1)
     share = torch.from_numpy((_FAR - distance) / (_FAR - _NEAR)).float().clamp(0, 1)
     values[near] = values[near].lerp(model, share)

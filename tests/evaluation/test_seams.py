@@ -32,7 +32,7 @@ def test_one_colour_field_in_many_charts_has_no_seams() -> None:
 
 
 def test_charts_of_other_brightness_show() -> None:
-    """Colours change by about 0.03 over 2 mm; a tenth more on one side is several times that."""
+    """Where a seam joins the two halves; more brightness, more to see."""
     assert seam_ratio(_egg(0.1)) > 2
     assert seam_ratio(_egg(0.2)) > seam_ratio(_egg(0.1)) + 1
 

@@ -83,7 +83,7 @@ def test_a_face_is_found_in_views_of_a_head(model: HeadModel) -> None:
     hull = DistanceGrid.from_masks(views.masks, views.cameras, 64)
     carved = with_face(hull, found, views.cameras)
     assert carved(true).abs().median() < 3e-3
-    corners = found.vertices[model.regions["eyelids"]]
+    corners = found.pose.posed[model.regions["eyelids"]]
     assert carved(corners).abs().median() < 0.5 * hull(corners).abs().median()
 
 
