@@ -34,14 +34,16 @@ class BakedTexture:
     """A texture and how well each texel was seen."""
 
     colour: Tensor  # [3, S, S] in 0..1
-    confidence: Tensor  # [S, S] in 0..1, 0 where it was filled in
+    # [S, S] in 0..1: 0 where it was filled in, 1 where one of the pictures that count most saw it squarely; one that
+    # counts less tells less: views made from a photo do not see what the photo did not
+    confidence: Tensor
 
     def pixels(self) -> NDArray[np.uint8]:
         """[S, S, 3] the colours."""
         return (self.colour * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
     def confidences(self) -> NDArray[np.uint8]:
-        """[S, S] from 0, filled in, to 255, seen squarely."""
+        """[S, S] the same from 0 to 255."""
         return (self.confidence * 255).round().to(torch.uint8).cpu().numpy()
 
 
@@ -58,13 +60,13 @@ def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor 
     normals = F.normalize(texels.gather(surface.normals(), surface.faces), dim=-1)
     total = points.new_zeros(len(points), 1)
     summed = points.new_zeros(len(points), 3)
-    best = points.new_zeros(len(points))
+    best, top = points.new_zeros(len(points)), max((p.priority for p in pictures), default=1.0)
     for picture in pictures:
         seen = observe(picture.image, picture.alpha, picture.camera, surface, points, normals)
         weight = picture.priority * seen.weight[:, None] ** _SHARPNESS
         summed += weight * seen.colour
         total += weight
-        best = torch.maximum(best, seen.weight)
+        best = torch.maximum(best, seen.weight * (picture.priority / top))
     sure = (total[:, 0] / _KNOWN).clamp(0, 1)
     if outer is not None:
         sure = sure * (texels.gather(outer.float()[:, None], surface.faces)[:, 0] > 0.5)

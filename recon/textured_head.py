@@ -73,7 +73,8 @@ class TexturedHead:
     skeleton: Skeleton | None = None
     materials: tuple[Material, ...] = (SKIN,)
     face_materials: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # [F] into materials; empty: all 0
-    # [H, W] of the texture: 0 where it was filled in, 255 where a picture saw it squarely; empty: not known
+    # [H, W] of the texture: 0 where it was filled in, 255 where the photo, or one of several, saw it squarely; empty:
+    # not known
     confidence: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def __post_init__(self) -> None:
