@@ -1,7 +1,7 @@
 """How near a surface comes to the head that its views show.
 
     python benchmarks/reconstruction.py ICT_FACEKIT_LIGHT.npz [--heads 3] [--size 256] [--only "16 views" ...]
-        [--topology registered] [--steps 600] [--device cuda]
+        [--method field] [--topology registered] [--steps N] [--device cuda]
         [--json reconstruction.json] [--sheet reconstruction.png]
 
 Columns: distance from the true surface to the reconstructed one in mm, median over the area of the face and of the
@@ -37,7 +37,6 @@ from torch import Tensor
 from gen3dface.cameras import rig
 from gen3dface.evaluation.lpips import LPIPS
 from gen3dface.recon.extraction import Mesh
-from gen3dface.recon.fit_field import FieldConfig
 from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
 from gen3dface.recon.textured_head import TexturedHead
 from gen3dface.render import Surface, render
@@ -63,7 +62,7 @@ def main() -> None:
     skins = openpeople_skins(ict, SKINS)
     rows: dict[str, list[dict[str, float]]] = {}
     sheet: list[Tensor] = []
-    config = SurfaceConfig(FieldConfig(steps=arguments.steps), topology=arguments.topology)
+    config = _config(arguments)
     for name in arguments.only or CASES:
         for seed in range(arguments.heads):
             truth = random_head(ict, skins, seed)
@@ -78,6 +77,13 @@ def main() -> None:
     if arguments.sheet:
         pixels = torch.cat(sheet, 1).clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(arguments.sheet)
+
+
+def _config(arguments: argparse.Namespace) -> SurfaceConfig:
+    config = SurfaceConfig(arguments.method, topology=arguments.topology)
+    if arguments.steps is None:
+        return config
+    return replace(config, **{arguments.method: replace(getattr(config, arguments.method), steps=arguments.steps)})
 
 
 def measure(
@@ -163,8 +169,9 @@ def _setting(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "heads": arguments.heads,
         "pixels": arguments.size,
+        "method": arguments.method,
         "topology": arguments.topology,
-        "steps": arguments.steps,
+        "steps": arguments.steps or "the method's",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "device": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "cpu",
         "commit": commit.stdout.strip() or "unknown",
@@ -177,8 +184,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--only", nargs="*", choices=list(CASES))
+    parser.add_argument("--method", choices=("mesh", "field"), default="mesh")
     parser.add_argument("--topology", choices=("free", "registered"), default="free")
-    parser.add_argument("--steps", type=int, default=FieldConfig.steps)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)

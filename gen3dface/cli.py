@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 FAILED, USAGE = 1, 2  # exit codes; 0: all went well
 SURFACE_SUFFIXES = (".glb", ".obj", ".ply")
+
+
+class Method(str, Enum):
+    """How a surface is found in its views."""
+
+    mesh = "mesh"
+    field = "field"
 
 
 class Topology(str, Enum):
@@ -165,9 +173,13 @@ def _usage(message: str) -> NoReturn:
 def reconstruct(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Views of gen3dface, NeRF or COLMAP.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new file: .glb, .obj or .ply.", metavar="FILE")],
+    method: Annotated[
+        Method, typer.Option(help="mesh: move a mesh until the views agree, seconds; field: NeuS2-style, minutes.")
+    ] = Method.mesh,
     steps: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Of the optimiser; more are slower and sharper.")
-    ] = 600,
+        int | None,
+        typer.Option(min=1, max=100_000, help="Of the optimiser; more are slower and sharper. Default: 100 or 600."),
+    ] = None,
     faces: Annotated[int, typer.Option(min=100, max=2_000_000, help="Triangles, at most.")] = 30_000,
     texture_size: Annotated[int, typer.Option(min=64, max=8192, help="Texels a side.")] = 1024,
     topology: Annotated[
@@ -186,12 +198,13 @@ def reconstruct(
     if out.suffix.lower() not in SURFACE_SUFFIXES:
         _usage(f"--out must end in one of {', '.join(SURFACE_SUFFIXES)}")
     device = _device(device)
-    from gen3dface.recon.fit_field import FieldConfig
     from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
     from gen3dface.recon.view_folder import load_views
 
-    field = FieldConfig(steps=steps, seed=seed)
-    config = SurfaceConfig(field, faces=faces, texture_size=texture_size, topology=topology.value)
+    config = SurfaceConfig(method.value, faces=faces, texture_size=texture_size, topology=topology.value)
+    config = replace(config, field=replace(config.field, seed=seed))
+    if steps is not None:
+        config = replace(config, **{method.value: replace(getattr(config, method.value), steps=steps)})
     reconstruct_surface(load_views(folder), config, device=device).export(out)
     typer.echo(out)
 

@@ -1,6 +1,6 @@
 """The head model's own mesh laid onto a fitted surface: free views to a head that blinks and speaks.
 
-The surface draws each outer vertex along the field's gradient, and a membrane ties neighbours together:
+The surface draws each outer vertex to the plane through its nearest vertex, and a membrane ties neighbours together:
 
     min_d  sum_i w_i |d_i - t_i|^2 + lambda |L d|^2,
 
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gen3dface.heads import HeadModel
@@ -23,17 +24,17 @@ from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.raster import rasterize_uv
 from gen3dface.recon.bake import bake
-from gen3dface.recon.distance_grid import DistanceGrid
-from gen3dface.recon.extraction import directed_edges
+from gen3dface.recon.extraction import Mesh
+from gen3dface.recon.large_steps import graph_laplacian
 from gen3dface.recon.posed_model import PosedModel
-from gen3dface.recon.sdf_field import SDFField
-from gen3dface.recon.surface_texture import field_texture, pictures_of
+from gen3dface.recon.surface_texture import ColourAt, pictures_of, plain_texture
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
 from gen3dface.render import Surface, vertex_normals
 
 Array = NDArray[np.float64]
 
 _STIFFNESS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.3)  # lambda of the rounds
+_CANDIDATES = 8  # nearest vertices among which one of the same side is looked for
 _REACH = 0.03  # metres from which a surface is another part's
 _ALIKE = 0.3  # cosine between a vertex's normal and the surface's, from which they are of one side
 _CARRIED = {"left_eye": "eyelids", "right_eye": "eyelids", "teeth": "lips", "tongue": "lips"}
@@ -42,20 +43,20 @@ _ANCHOR = 1e-6  # weight that keeps vertices that nothing ties where they are
 
 
 def registered(
-    head: PosedModel, distances: DistanceGrid, field: SDFField, views: MultiViewOutput, model: HeadModel, size: int
+    head: PosedModel, mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, model: HeadModel, size: int
 ) -> TexturedHead:
     """The model's mesh on the surface, with its 52 expressions, eyes and skeleton; its texture from the views.
 
     Args:
-        head: where the views show the model. distances: of the surface. field: that they were taken from.
+        head: where the views show the model. mesh: the surface. colour_at: its colours where no view sees it.
         size: texels a side.
     """
-    moved = wrapped(head.posed, distances.to("cpu"), model)
-    device = field.gain.device
+    moved = wrapped(head.posed, mesh, model)
+    device = views.masks.device
     surface = Surface(*(t.to(device) for t in (head.posed + moved, model.faces, model.uvs, model.uv_faces)))
     eyes = model.regions["left_eye"] | model.regions["right_eye"]
     inner = inner_parts(model)
-    base = field_texture(surface, field, size)
+    base = plain_texture(surface, colour_at, size)
     base = _painted(base, surface, inner_colours(model).to(device), inner.to(device))
     baked = bake(surface, pictures_of(views, device), base, (~inner | eyes).to(device))
     return TexturedHead(
@@ -74,14 +75,14 @@ def registered(
     )
 
 
-def wrapped(posed: Tensor, distances: DistanceGrid, model: HeadModel) -> Tensor:
+def wrapped(posed: Tensor, mesh: Mesh, model: HeadModel) -> Tensor:
     """[V, 3] metres by which the model's vertices [V, 3] are moved to lie on the surface."""
     outer, faces = ~inner_parts(model), model.faces
-    membrane = _membrane(faces.numpy(), len(posed))
+    membrane, surface = _membrane(faces.numpy(), len(posed)), _Surface(mesh)
     moved = torch.zeros_like(posed)
     for stiffness in _STIFFNESS:
         at = posed + moved
-        wanted, weight = _drawn(at, vertex_normals(at, faces), distances)
+        wanted, weight = surface.draws(at, vertex_normals(at, faces))
         weight = weight * outer.numpy()
         total = moved.double().numpy() + wanted
         tied = sparse.diags(weight + _ANCHOR) + stiffness * (membrane.T @ membrane)
@@ -91,22 +92,28 @@ def wrapped(posed: Tensor, distances: DistanceGrid, model: HeadModel) -> Tensor:
 
 def _membrane(faces: NDArray[np.int64], count: int) -> sparse.csr_matrix:
     """[V, V] a vertex less the mean of its neighbours."""
-    edges = directed_edges(faces)
-    both = np.concatenate([edges, edges[:, ::-1]])
-    near = sparse.csr_matrix((np.ones(len(both)), both.T), shape=(count, count)).sign()
-    degree = np.maximum(np.asarray(near.sum(1)).ravel(), 1)
-    return (sparse.identity(count) - sparse.diags(1 / degree) @ near).tocsr()
+    laplacian = graph_laplacian(faces, count)
+    return (sparse.diags(1 / np.maximum(laplacian.diagonal(), 1)) @ laplacian).tocsr()
 
 
-def _drawn(points: Tensor, normals: Tensor, distances: DistanceGrid) -> tuple[Array, Array]:
-    """Where the surface wants points [P, 3] moved, [P, 3] metres, and whether it is theirs [P]."""
-    reach = distances.step * torch.eye(3)
-    slope = torch.stack([distances(points + axis) - distances(points - axis) for axis in reach], 1)
-    slope = slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
-    apart = distances(points)
-    within = points.abs().amax(1) < distances.side / 2 - 2 * distances.step
-    own = within & (apart.abs() < _REACH) & ((slope * normals).sum(1) > _ALIKE)
-    return (-apart[:, None] * slope).double().numpy(), own.double().numpy()
+class _Surface:
+    """A mesh that draws points to it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.vertices = mesh.vertices.double().numpy()
+        self.normals = vertex_normals(mesh.vertices, mesh.faces).double().numpy()
+        self.tree = cKDTree(self.vertices)
+
+    def draws(self, points: Tensor, normals: Tensor) -> tuple[Array, Array]:
+        """Where the surface wants points [P, 3] moved, [P, 3] metres, and whether it is theirs [P]."""
+        at, facing = points.double().numpy(), normals.double().numpy()
+        apart, rows = self.tree.query(at, _CANDIDATES)
+        alike = (self.normals[rows] * facing[:, None]).sum(-1) > _ALIKE
+        first = np.argmax(alike, 1)  # the nearest of those on the same side
+        line = np.arange(len(at))
+        nearest, own = rows[line, first], alike[line, first] & (apart[line, first] < _REACH)
+        normal = self.normals[nearest]
+        return ((self.vertices[nearest] - at) * normal).sum(1, keepdims=True) * normal, own.astype(np.float64)
 
 
 def _carried(moved: Tensor, membrane: sparse.csr_matrix, outer: Tensor, model: HeadModel) -> Tensor:

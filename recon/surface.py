@@ -16,13 +16,13 @@ from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.agreement import Agreement, check_agreement
 from gen3dface.recon.distance_grid import DistanceGrid
-from gen3dface.recon.extraction import extract_mesh
+from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, fit_field, snapshot
+from gen3dface.recon.fit_mesh import MeshConfig, fit_mesh
 from gen3dface.recon.found_face import find_face, with_face
 from gen3dface.recon.posed_model import PosedModel
 from gen3dface.recon.registration import registered
-from gen3dface.recon.sdf_field import SDFField
-from gen3dface.recon.surface_texture import textured
+from gen3dface.recon.surface_texture import ColourAt, colours_of_field, colours_of_mesh, textured
 from gen3dface.recon.textured_head import TexturedHead
 from gen3dface.render import box_max
 
@@ -35,15 +35,19 @@ _EXPLAINED = 0.5  # share of the colours' variance that a surface of matching vi
 
 @dataclass(frozen=True)
 class SurfaceConfig:
-    """What is made of the field.
+    """How a surface is made.
 
     Args:
-        field: how it is fitted. resolution: corners a side of the grid that the mesh is taken from.
-        faces: triangles. texture_size: texels a side.
+        method: "mesh": the start's own triangles are moved until the views agree. "field": a NeuS2-style field is
+            fitted, ten times as long, and its surface extracted. mesh, field: how either is fitted.
+        resolution: of the field's grid, corners a side, that the mesh is taken from. faces: triangles.
+        texture_size: texels a side.
         topology: "free": one closed mesh of whatever the views show. "registered": the head model's own mesh laid onto
-            it, with expressions, eyes and skeleton; `resolution` is then that of the distances, `faces` says nothing.
+            it, with expressions, eyes and skeleton.
     """
 
+    method: Literal["mesh", "field"] = "mesh"
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
     resolution: int = 192
     faces: int = 30_000
@@ -55,8 +59,8 @@ class SurfaceConfig:
 class FittedSurface:
     """What the views say of their surface."""
 
-    field: SDFField
-    start: DistanceGrid  # the distances that tell where the field is worth asking, on its device
+    mesh: Mesh  # closed, on the CPU
+    colour_at: ColourAt
     head: PosedModel | None  # the head model where the views show it; None: no face was found
     seen: MultiViewOutput  # the views that fit together, which colour the surface
 
@@ -75,19 +79,18 @@ def reconstruct_surface(
         views: at least three, with masks. Where they know their head, the surface starts from it, else from what the
             masks carve, with the head model's face and ears where the pictures show a face. model: that `views.head`
             belongs to, or that is fitted (default: OpenHead).
-        device: where the field is fitted and the texture baked (default: the CPU). The same seed gives the same bytes
-            on the CPU alone.
+        device: where the surface is fitted and the texture baked (default: the CPU). The same seed gives the same
+            bytes on the CPU alone.
 
     Raises:
         ReconstructionError: too few views, empty masks, numbers that are none, or views that do not fit together.
     """
     model = model or load_head_model()
-    fitted = fit_surface(views, config, model=model, progress=progress, device=device)
-    distances = snapshot(fitted.field, fitted.start, config.resolution)
+    found = fit_surface(views, config, model=model, progress=progress, device=device)
     if config.topology == "free":
-        return textured(extract_mesh(distances, config.faces), fitted.field, fitted.seen, config.texture_size)
-    assert fitted.head is not None  # else `fit_surface` had raised
-    return registered(fitted.head, distances, fitted.field, fitted.seen, model, config.texture_size)
+        return textured(found.mesh, found.colour_at, found.seen, config.texture_size)
+    assert found.head is not None  # else `fit_surface` had raised
+    return registered(found.head, found.mesh, found.colour_at, found.seen, model, config.texture_size)
 
 
 def fit_surface(
@@ -98,30 +101,47 @@ def fit_surface(
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> FittedSurface:
-    """The field that the views ask for. Raises as `reconstruct_surface`."""
-    device = torch.device(device or "cpu")
-    views = _on_device(views, device)
-    images = views.tensor().float()
-    _check(images, views)
+    """The surface that the views ask for, without its texture. Raises as `reconstruct_surface`."""
+    views = _on_device(views, torch.device(device or "cpu"))
+    _check(views.tensor().float(), views)
     agreement = check_agreement(views.masks, views.cameras)
-    trusted, steps = agreement.trusted, replace(config.field, mask=agreement.outline_weight * config.field.mask)
-    for view in (~trusted).nonzero()[:, 0].tolist():
+    for view in (~agreement.trusted).nonzero()[:, 0].tolist():
         logger.warning("view %d does not fit the others and is left out", view)
-    start, head = _start(views, trusted, model or load_head_model())
+    kept = agreement.trusted.nonzero()[:, 0]
+    images, masks, cameras = views.tensor()[kept].float(), views.masks[kept], views.cameras[kept]
+    seen = replace(views, images=_without_rims(images, masks, agreement), masks=masks, cameras=cameras)
+    start, head = _start(seen, model or load_head_model())
     if head is None and config.topology == "registered":
         raise ReconstructionError(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
-    images = _without_rims(images, views.masks, agreement)
-    fitted = fit_field(images, views.masks, views.cameras, start, steps, trusted.float(), progress, device)
-    if fitted.explained < _EXPLAINED:
+    fit = _fit_mesh if config.method == "mesh" else _fit_field
+    mesh, colour_at, explained = fit(seen, start, config, agreement.outline_weight, progress)
+    if explained < _EXPLAINED:
         raise ReconstructionError(
-            f"No surface explains the views: their colours agree by {max(fitted.explained, 0):.0%} only. Are they "
+            f"No surface explains the views: their colours agree by {max(explained, 0):.0%} only. Are they "
             "paired with each other's cameras, mirrored, or the cameras in another convention?"
         )
-    kept = trusted.nonzero()[:, 0]
-    seen = replace(views, images=images[kept], masks=views.masks[kept], cameras=views.cameras[kept])
-    return FittedSurface(fitted.field, start, head, seen)
+    return FittedSurface(mesh, colour_at, head, seen)
+
+
+def _fit_mesh(
+    views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
+) -> tuple[Mesh, ColourAt, float]:
+    steps = replace(config.mesh, mask=outline_weight * config.mesh.mask)
+    begun = extract_mesh(start, config.faces)
+    found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress)
+    return found.mesh, colours_of_mesh(found.mesh, found.colours), found.explained
+
+
+def _fit_field(
+    views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
+) -> tuple[Mesh, ColourAt, float]:
+    steps = replace(config.field, mask=outline_weight * config.field.mask)
+    device = views.masks.device
+    found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, progress=progress, device=device)
+    mesh = extract_mesh(snapshot(found.field, start, config.resolution), config.faces)
+    return mesh, colours_of_field(found.field), found.explained
 
 
 def _without_rims(images: Tensor, masks: Tensor, agreement: Agreement) -> Tensor:
@@ -145,15 +165,14 @@ def _on_device(views: MultiViewOutput, device: torch.device) -> MultiViewOutput:
     return replace(views, images=images, masks=masks, cameras=views.cameras.to(device), latents=None)
 
 
-def _start(views: MultiViewOutput, trusted: Tensor, model: HeadModel) -> tuple[DistanceGrid, PosedModel | None]:
+def _start(views: MultiViewOutput, model: HeadModel) -> tuple[DistanceGrid, PosedModel | None]:
     """From the estimated head, or from what the masks carve and the face that the pictures show."""
     if views.head is not None:
         surface = views.head.surface(model)
         device = views.masks.device
         grid = DistanceGrid.from_mesh(surface.vertices.to(device), surface.faces.to(device), views.cameras)
         return grid, PosedModel.of_fit(views.head, model)
-    kept = trusted.nonzero()[:, 0]
-    images, masks, cameras = views.tensor()[kept].float(), views.masks[kept], views.cameras[kept]
+    images, masks, cameras = views.tensor(), views.masks, views.cameras
     hull = DistanceGrid.from_masks(masks, cameras)
     try:
         face = find_face(images.cpu(), masks.cpu(), cameras.to("cpu"), model)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import xatlas
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gen3dface.pipelines.output import MultiViewOutput
@@ -15,19 +18,22 @@ from gen3dface.recon.sdf_field import SDFField
 from gen3dface.recon.textured_head import TexturedHead
 from gen3dface.render import Surface
 
+ColourAt = Callable[[Tensor], Tensor]  # what a surface shows at points [P, 3] on it: [P, 3] in 0..1
+
 _CHUNK = 1 << 16
+_NEAREST = 3  # vertices between which colours are blended
 _BLOCK = 0.04  # metres: xatlas charts cubes of this size each for itself, five times as fast as all at once
 _WHOLE = 0.9  # coverage from which a pixel shows the head alone, and no white
 
 
-def textured(mesh: Mesh, field: SDFField, views: MultiViewOutput, size: int) -> TexturedHead:
-    """A mesh with an atlas of its own (xatlas), its texture blended from the views; the rest is the field's colour.
+def textured(mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, size: int) -> TexturedHead:
+    """A mesh with an atlas of its own (xatlas), its texture blended from the views; `colour_at` tells the rest.
 
-    The mesh is on the CPU; the texture is made where the field is.
+    The mesh is on the CPU; the texture is made where the views are.
     """
-    device, (faces, uvs, uv_faces) = field.gain.device, _charts(mesh)
+    device, (faces, uvs, uv_faces) = views.masks.device, _charts(mesh)
     surface = Surface(*(t.to(device) for t in (mesh.vertices, faces, uvs, uv_faces)))
-    baked = bake(surface, pictures_of(views, device), field_texture(surface, field, size))
+    baked = bake(surface, pictures_of(views, device), plain_texture(surface, colour_at, size))
     return TexturedHead(
         mesh.vertices.numpy(),
         faces.numpy(),
@@ -65,9 +71,27 @@ def _charts(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def field_texture(surface: Surface, field: SDFField, size: int) -> Tensor:
-    """[3, S, S] what the field shows at a surface's texels."""
+def plain_texture(surface: Surface, colour_at: ColourAt, size: int) -> Tensor:
+    """[3, S, S] a surface's own colours."""
     texels = rasterize_uv(surface.uvs, surface.uv_faces, size)
     points = texels.gather(surface.vertices, surface.faces)
-    colours = torch.cat([field.colours(field.measured(part)[1]) for part in points.split(_CHUNK)])
+    colours = torch.cat([colour_at(part) for part in points.split(_CHUNK)])
     return texels.scatter(colours).permute(2, 0, 1)
+
+
+def colours_of_field(field: SDFField) -> ColourAt:
+    """What the field shows."""
+    return lambda points: field.colours(field.measured(points)[1])
+
+
+def colours_of_mesh(mesh: Mesh, colours: Tensor) -> ColourAt:
+    """What the nearest vertices [V, 3] show, by inverse distance."""
+    tree = cKDTree(mesh.vertices.numpy())
+
+    def colour_at(points: Tensor) -> Tensor:
+        apart, rows = (torch.from_numpy(found) for found in tree.query(points.cpu().numpy(), _NEAREST))
+        weight = 1 / (apart.float() + 1e-6)
+        weight = (weight / weight.sum(1, keepdim=True)).to(points)
+        return (weight[..., None] * colours.to(points)[rows.to(points.device)]).sum(1)
+
+    return colour_at

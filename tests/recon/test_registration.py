@@ -1,4 +1,4 @@
-"""The head model's mesh on surfaces that are known: other identities of its own, given as distances alone."""
+"""The head model's mesh on surfaces that are known: other identities of its own, as surfaces of another topology."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from gen3dface.cameras import rig
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.heads.anatomy import inner_parts
 from gen3dface.recon.distance_grid import DistanceGrid
+from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.registration import wrapped
 
 
@@ -28,12 +29,17 @@ def distances(model: HeadModel, other: torch.Tensor) -> DistanceGrid:
     return DistanceGrid.from_mesh(other, model.faces, rig("orbit48", 256))
 
 
+@pytest.fixture(scope="module")
+def surface(distances: DistanceGrid) -> Mesh:
+    return extract_mesh(distances, None)
+
+
 def test_the_average_head_comes_to_lie_on_somebody_else(
-    model: HeadModel, other: torch.Tensor, distances: DistanceGrid
+    model: HeadModel, other: torch.Tensor, distances: DistanceGrid, surface: Mesh
 ) -> None:
     """A tenth of the distance is left, and vertices come to where they belong without being told."""
     average = model.mesh(torch.zeros(model.identity_size)).vertices
-    moved = average + wrapped(average, distances, model)
+    moved = average + wrapped(average, surface, model)
     face = model.regions["face"] & ~inner_parts(model)
     assert distances(average[face]).abs().median() > 1.5e-3
     assert distances(moved[face]).abs().median() < 0.15e-3
@@ -41,14 +47,14 @@ def test_the_average_head_comes_to_lie_on_somebody_else(
     assert after < 0.7 * before
 
 
-def test_who_lies_there_already_hardly_moves(model: HeadModel, other: torch.Tensor, distances: DistanceGrid) -> None:
-    moved = wrapped(other, distances, model).norm(dim=1)
+def test_who_lies_there_already_hardly_moves(model: HeadModel, other: torch.Tensor, surface: Mesh) -> None:
+    moved = wrapped(other, surface, model).norm(dim=1)
     assert moved[model.regions["face"]].median() < 0.5e-3
 
 
-def test_eyes_teeth_and_tongue_keep_their_shape(model: HeadModel, other: torch.Tensor, distances: DistanceGrid) -> None:
+def test_eyes_teeth_and_tongue_keep_their_shape(model: HeadModel, other: torch.Tensor, surface: Mesh) -> None:
     average = model.mesh(torch.zeros(model.identity_size)).vertices
-    moved = wrapped(average, distances, model)
+    moved = wrapped(average, surface, model)
     for name in ("left_eye", "right_eye", "teeth", "tongue"):
         part = moved[model.regions[name]]
         torch.testing.assert_close(part, part[:1].expand_as(part))
@@ -61,5 +67,5 @@ def test_a_surface_that_is_elsewhere_moves_nothing(model: HeadModel) -> None:
     """A ball of 3 cm inside the head: nothing of the head is within reach of it."""
     ball = DistanceGrid.of(lambda points: points.norm(dim=1) - 0.03, 48)
     average = model.mesh(torch.zeros(model.identity_size)).vertices
-    moved = wrapped(average, ball, model).norm(dim=1)
+    moved = wrapped(average, extract_mesh(ball), model).norm(dim=1)
     assert moved[model.regions["face"] | model.regions["skull"]].max() < 1e-4

@@ -9,15 +9,27 @@ from gen3dface.errors import ReconstructionError
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.raster import rasterize_uv
 from gen3dface.recon.agreement import check_agreement
-from gen3dface.recon.extraction import Mesh, extract_mesh
-from gen3dface.recon.fit_field import FieldConfig, snapshot
+from gen3dface.recon.extraction import Mesh
+from gen3dface.recon.fit_field import FieldConfig
+from gen3dface.recon.fit_mesh import MeshConfig
 from gen3dface.recon.surface import SurfaceConfig, _without_rims, fit_surface, reconstruct_surface
 from gen3dface.recon.surface_texture import _charts, textured
 from gen3dface.render import Surface, render
 from tests.recon.scenes import egg, egg_distance, orbiting, painted, pictures
 
-QUICK = SurfaceConfig(FieldConfig(steps=120, rays=1024, resolution=64), resolution=96, faces=4000, texture_size=256)
-HASTY = SurfaceConfig(FieldConfig(steps=100, rays=512, resolution=48), resolution=48, faces=1500, texture_size=64)
+QUICK_FIELD, HASTY_FIELD = (
+    FieldConfig(steps=120, rays=1024, resolution=64),
+    FieldConfig(steps=100, rays=512, resolution=48),
+)
+QUICK = {
+    method: SurfaceConfig(method, field=QUICK_FIELD, resolution=96, faces=4000, texture_size=256)
+    for method in ("mesh", "field")
+}
+HASTY = {
+    method: SurfaceConfig(method, MeshConfig(40), HASTY_FIELD, resolution=48, faces=1500, texture_size=64)
+    for method in ("mesh", "field")
+}
+both = pytest.mark.parametrize("method", list(QUICK))
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +37,13 @@ def views() -> MultiViewOutput:
     return pictures(orbiting(12, 96))
 
 
-def test_the_egg_is_found(views: MultiViewOutput) -> None:
+@both
+def test_the_egg_is_found(views: MultiViewOutput, method: str) -> None:
     """Within a third of a pixel (4 mm at 96 px), with its colours, seen from where no picture was taken."""
-    fitted = fit_surface(views, QUICK, progress=False)
-    field, rough = fitted.field, fitted.start
-    mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
-    assert mesh.is_closed()
-    assert egg_distance(mesh.vertices).median() < 0.0012
-    head = textured(mesh, field, views, QUICK.texture_size)
+    found = fit_surface(views, QUICK[method], progress=False)
+    assert found.mesh.is_closed()
+    assert egg_distance(found.mesh.vertices).median() < 0.0012
+    head = textured(found.mesh, found.colour_at, views, QUICK[method].texture_size)
     surface = Surface(*(torch.from_numpy(a) for a in (head.vertices, head.faces, head.uvs, head.uv_faces)))
     texture = torch.from_numpy(head.texture).permute(2, 0, 1).float() / 255
     unseen = pictures(orbiting(7, 96))
@@ -53,18 +64,20 @@ def test_the_atlas_holds_each_triangle_once() -> None:
     assert covered == pytest.approx(float(area), rel=0.01)
 
 
-def test_the_same_seed_gives_the_same_surface(views: MultiViewOutput) -> None:
-    first, again = (reconstruct_surface(views, HASTY, progress=False) for _ in range(2))
+@both
+def test_the_same_seed_gives_the_same_surface(views: MultiViewOutput, method: str) -> None:
+    first, again = (reconstruct_surface(views, HASTY[method], progress=False) for _ in range(2))
     assert (first.vertices == again.vertices).all() and (first.texture == again.texture).all()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_gives_what_the_cpu_gives(views: MultiViewOutput) -> None:
+@both
+def test_a_gpu_gives_what_the_cpu_gives(views: MultiViewOutput, method: str) -> None:
     """Other random numbers, another order of sums: the same egg and colours, not the same bytes."""
     errors, textures = [], []
     for device in ("cpu", "cuda"):
-        head = reconstruct_surface(views, QUICK, progress=False, device=device)
+        head = reconstruct_surface(views, QUICK[method], progress=False, device=device)
         assert Mesh(torch.from_numpy(head.vertices), torch.from_numpy(head.faces)).is_closed()
         errors.append(egg_distance(torch.from_numpy(head.vertices)).median())
         textures.append(torch.from_numpy(head.texture).float().mean((0, 1)))
@@ -72,17 +85,16 @@ def test_a_gpu_gives_what_the_cpu_gives(views: MultiViewOutput) -> None:
     torch.testing.assert_close(textures[1], textures[0], atol=8.0, rtol=0)
 
 
-def test_views_of_another_exposure_change_no_colours(views: MultiViewOutput) -> None:
+@both
+def test_views_of_another_exposure_change_no_colours(views: MultiViewOutput, method: str) -> None:
     """A fifth brighter or darker, from view to view."""
     gains = torch.tensor([1.2, 0.8]).repeat(6)[:, None, None, None]
     images = views.tensor() * views.masks * gains.clamp(max=1.2) + 1 - views.masks
-    fitted = fit_surface(replace(views, images=images.clamp(0, 1)), QUICK, progress=False)
-    field, rough = fitted.field, fitted.start
-    mesh = extract_mesh(snapshot(field, rough, QUICK.resolution), QUICK.faces)
-    assert egg_distance(mesh.vertices).median() < 0.002
+    found = fit_surface(replace(views, images=images.clamp(0, 1)), QUICK[method], progress=False)
+    assert egg_distance(found.mesh.vertices).median() < 0.002
     with torch.no_grad():
-        found = field.colours(field.measured(mesh.vertices)[1])
-    assert (found - painted(mesh.vertices)).abs().median() < 0.08
+        colours = found.colour_at(found.mesh.vertices)
+    assert (colours - painted(found.mesh.vertices)).abs().median() < 0.08
 
 
 def test_one_view_of_something_else_is_left_out(views: MultiViewOutput) -> None:
@@ -92,14 +104,15 @@ def test_one_view_of_something_else_is_left_out(views: MultiViewOutput) -> None:
     assert not trusted[3] and trusted.sum() == len(trusted) - 1
 
 
-def test_a_view_that_is_left_out_leaves_no_colour(views: MultiViewOutput) -> None:
+@both
+def test_a_view_that_is_left_out_leaves_no_colour(views: MultiViewOutput, method: str) -> None:
     """It is green all over, and its mask says so."""
     masks, images = views.masks.clone(), views.tensor().clone()
     masks[3] = 1
     images[3] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
     green = []
     for pictures_given in (views, replace(views, masks=masks, images=images)):
-        texture = reconstruct_surface(pictures_given, HASTY, progress=False).texture.astype(int)
+        texture = reconstruct_surface(pictures_given, HASTY[method], progress=False).texture.astype(int)
         green.append((texture[..., 1] - texture[..., ::2].max(-1) > 150).mean())
     assert green[1] <= green[0] + 0.002
 
@@ -127,11 +140,12 @@ def test_masks_that_claim_background_leave_no_white(views: MultiViewOutput) -> N
     torch.testing.assert_close(mended * core, views.tensor() * core)
 
 
+@both
 @pytest.mark.parametrize("order", ["mirrored", "mixed"])
-def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str) -> None:
+def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str, method: str) -> None:
     rows = [-i % 12 for i in range(12)] if order == "mirrored" else [(5 * i) % 12 for i in range(12)]
     with pytest.raises(ReconstructionError, match="paired with"):
-        reconstruct_surface(replace(views, cameras=views.cameras[rows]), HASTY, progress=False)
+        reconstruct_surface(replace(views, cameras=views.cameras[rows]), HASTY[method], progress=False)
 
 
 def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
@@ -140,11 +154,12 @@ def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
     broken = replace(views, images=torch.full_like(views.tensor(), torch.nan))
     for wrong, message in ((two, "at least 3"), (empty, "are empty"), (broken, "NaN")):
         with pytest.raises(ReconstructionError, match=message):
-            reconstruct_surface(wrong, HASTY, progress=False)
+            reconstruct_surface(wrong, HASTY["mesh"], progress=False)
 
 
-def test_black_pictures_give_a_black_surface(views: MultiViewOutput) -> None:
+@both
+def test_black_pictures_give_a_black_surface(views: MultiViewOutput, method: str) -> None:
     black = replace(views, images=1 - views.masks.expand(-1, 3, -1, -1))
-    head = reconstruct_surface(black, HASTY, progress=False)
+    head = reconstruct_surface(black, HASTY[method], progress=False)
     assert torch.isfinite(torch.from_numpy(head.vertices)).all()
     assert head.texture.mean() < 60
