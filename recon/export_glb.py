@@ -11,12 +11,15 @@ import os
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gen3dface import __version__
 from gen3dface.files import write_atomically
 from gen3dface.recon.export_glb_buffer import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuffer, index_type
+from gen3dface.recon.normal_map import corner_tangents
 from gen3dface.recon.textured_head import Floats, Ints, Skeleton, TexturedHead, vertex_normals
+from gen3dface.render import Surface
 
 ImageFormat = Literal["jpeg", "png"]
 
@@ -49,7 +52,7 @@ def glb_bytes(head: TexturedHead, *, image_format: ImageFormat = "jpeg") -> byte
         "nodes": [node],
         "meshes": [mesh],
         "materials": _materials(head),
-        "textures": [{"sampler": 0, "source": 0}],
+        "textures": [{"sampler": 0, "source": image} for image in range(1 + bool(head.normal_map.size))],
         "samplers": [
             {
                 "magFilter": LINEAR,
@@ -58,7 +61,7 @@ def glb_bytes(head: TexturedHead, *, image_format: ImageFormat = "jpeg") -> byte
                 "wrapT": CLAMP_TO_EDGE,
             }
         ],
-        "images": [_image(buffer, head, image_format)],
+        "images": _images(buffer, head, image_format),
     }
     if head.skeleton is not None:
         node["skin"] = 0
@@ -96,6 +99,8 @@ def _primitive(buffer: GlbBuffer, head: TexturedHead, material: int, moves: Floa
         "NORMAL": buffer.accessor(head.normals[vertex_of], ARRAY_BUFFER),
         "TEXCOORD_0": buffer.accessor(uvs, ARRAY_BUFFER),
     }
+    if head.normal_map.size and material == 0:
+        attributes["TANGENT"] = buffer.accessor(_tangents(head)[uv_of], ARRAY_BUFFER)
     if head.skeleton is not None:
         joints, weights = strongest_joints(head.skeleton.weights[vertex_of])
         attributes["JOINTS_0"] = buffer.accessor(joints, ARRAY_BUFFER)
@@ -156,8 +161,14 @@ def _skin(buffer: GlbBuffer, skeleton: Skeleton, first: int) -> dict[str, Any]:
     }
 
 
+def _tangents(head: TexturedHead) -> Floats:
+    """[T, 4] at the texture coordinates; glTF's v points down, its bitangent up, as ours."""
+    surface = Surface(*(torch.from_numpy(array) for array in (head.vertices, head.faces, head.uvs, head.uv_faces)))
+    return corner_tangents(surface, torch.from_numpy(head.normals)).numpy()
+
+
 def _materials(head: TexturedHead) -> list[dict[str, Any]]:
-    return [
+    found: list[dict[str, Any]] = [
         {
             "name": material.name,
             "pbrMetallicRoughness": {
@@ -169,10 +180,18 @@ def _materials(head: TexturedHead) -> list[dict[str, Any]]:
         }
         for material in head.materials
     ]
+    if head.normal_map.size:
+        found[0]["normalTexture"] = {"index": 1}
+    return found
 
 
-def _image(buffer: GlbBuffer, head: TexturedHead, image_format: ImageFormat) -> dict[str, Any]:
+def _images(buffer: GlbBuffer, head: TexturedHead, image_format: ImageFormat) -> list[dict[str, Any]]:
+    found = [_image(buffer, "texture", head.texture, image_format)]
+    return [*found, _image(buffer, "normals", head.normal_map, "png")] if head.normal_map.size else found
+
+
+def _image(buffer: GlbBuffer, name: str, pixels: np.ndarray, image_format: ImageFormat) -> dict[str, Any]:
     encoded = io.BytesIO()
     options = {"quality": 95, "subsampling": 0} if image_format == "jpeg" else {}
-    Image.fromarray(head.texture).save(encoded, format=image_format, **options)
-    return {"name": "texture", "mimeType": f"image/{image_format}", "bufferView": buffer.view(encoded.getvalue())}
+    Image.fromarray(pixels).save(encoded, format=image_format, **options)
+    return {"name": name, "mimeType": f"image/{image_format}", "bufferView": buffer.view(encoded.getvalue())}

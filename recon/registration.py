@@ -26,6 +26,7 @@ from gen3dface.raster import rasterize_uv
 from gen3dface.recon.bake import bake
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.large_steps import graph_laplacian
+from gen3dface.recon.normal_map import baked_normals
 from gen3dface.recon.posed_model import PosedModel
 from gen3dface.recon.surface_texture import ColourAt, pictures_of, plain_texture
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
@@ -72,6 +73,7 @@ def registered(
         materials=(SKIN, EYES),
         face_materials=eyes[model.faces].all(1).numpy().astype(np.int64),
         confidence=baked.confidences(),
+        normal_map=baked_normals(surface, mesh, size, ~inner.to(device)),
     )
 
 

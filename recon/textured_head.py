@@ -76,6 +76,8 @@ class TexturedHead:
     # [H, W] of the texture: 0 where it was filled in, 255 where the photo, or one of several, saw it squarely; empty:
     # not known
     confidence: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    # [H', W', 3] of the first material, glTF's convention (`recon/normal_map.py`); empty: none
+    normal_map: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "morph_names", tuple(str(name) for name in self.morph_names))
@@ -87,6 +89,7 @@ class TexturedHead:
         _check_texture(self.texture)
         _store(self, "texture", np.uint8, (None, None, 3))
         _store(self, "confidence", np.uint8, self.texture.shape[:2] if np.size(self.confidence) else (0, 0))
+        _store(self, "normal_map", np.uint8, (None, None, 3))
         if not self.morph_names:
             object.__setattr__(self, "morph_deltas", np.zeros((0, len(self.vertices), 3), np.float32))
         _store(self, "morph_deltas", np.float32, (len(self.morph_names), *self.vertices.shape))

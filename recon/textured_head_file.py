@@ -34,8 +34,7 @@ def save_head(head: TexturedHead, path: str | os.PathLike[str]) -> None:
     fields["morph_names"] = np.array(head.morph_names, dtype=np.str_)
     fields["material_names"] = np.array([material.name for material in head.materials], dtype=np.str_)
     fields["material_roughness"] = np.array([material.roughness for material in head.materials], np.float64)
-    if head.confidence.size:
-        fields["confidence"] = head.confidence
+    fields |= {name: getattr(head, name) for name in ("confidence", "normal_map") if getattr(head, name).size}
     if head.skeleton is not None:
         fields["joint_names"] = np.array(head.skeleton.names, dtype=np.str_)
         fields["joint_parents"] = np.array(head.skeleton.parents, np.int64)
