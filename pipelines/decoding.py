@@ -11,8 +11,10 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.pipelines import codec
 from gen3dface.pipelines.conditions import module_dtype
+from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.output import MultiViewOutput, OutputType, as_output_type
 from gen3dface.pipelines.scene import silhouettes
+from gen3dface.pipelines.settled import settled, unveiled
 from gen3dface.pipelines.subjects import Subject
 
 if TYPE_CHECKING:
@@ -28,10 +30,18 @@ def decode_views(
         rows = zip(kept, subjects, strict=True)
         return [MultiViewOutput(z, silhouettes(s, views), views, s.fit, z) for z, s in rows]
     images, masks = _pictures(pipe, latents, subjects, views)
+    if pipe.unet.config["gate_channels"]:  # a model that is told what the photo shows, and copies it
+        pairs = [_finished(i, m, s, views) for i, m, s in zip(images, masks, subjects, strict=True)]
+        images, masks = (torch.stack(parts) for parts in zip(*pairs, strict=True))
     return [
         MultiViewOutput(as_output_type(i, output_type), m, views, s.fit, z)
         for i, m, s, z in zip(images, masks, subjects, kept, strict=True)
     ]
+
+
+def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
+    images, masks = unveiled(images, masks)
+    return settled(agreed(images, masks, subject.surface, views), masks, subject, views)
 
 
 def _pictures(

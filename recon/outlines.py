@@ -39,7 +39,8 @@ def outline_of(edges: Tensor, facing: Tensor, pixels: Tensor, covered: Tensor) -
     first, second = facing[edges].unbind(1)
     turning = (first * second < 0).nonzero()[:, 0]
     edges, shares = edges[turning], (first / (first - second))[turning, None]
-    at = torch.lerp(*pixels[edges].unbind(1), shares)
+    start, end = pixels[edges].unbind(1)
+    at = torch.lerp(start, end, shares)
     depth = torch.from_numpy(distance_transform_edt(covered.cpu().numpy())).to(at)
     column, row = at.floor().long().unbind(1)
     open_ = depth[row.clamp(0, height - 1), column.clamp(0, width - 1)] < _NEAR

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gen3dface.bake import BakedTexture, Picture, bake
 from gen3dface.estimators import HeadFit
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.heads.anatomy import inner_parts
@@ -16,7 +17,6 @@ from gen3dface.photo import Portrait
 from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.appearance import photo_texture
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.recon.bake import BakedTexture, Picture, bake
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
 
 logger = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from gen3dface.bake import bake
 from gen3dface.heads import HeadModel
 from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.raster import rasterize_uv
-from gen3dface.recon.bake import bake
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.large_steps import graph_laplacian
 from gen3dface.recon.normal_map import baked_normals

@@ -10,9 +10,9 @@ import xatlas
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from gen3dface.bake import Picture, bake
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.raster import rasterize_uv
-from gen3dface.recon.bake import Picture, bake
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.sdf_field import SDFField
 from gen3dface.recon.textured_head import TexturedHead

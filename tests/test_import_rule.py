@@ -14,12 +14,13 @@ FOLDERS = {
 FOLDERS["gen3dface.data_synth"] = ROOT / "data_synth"
 
 # each room and the rooms it may know, beside itself
-BASE = {"errors", "cameras", "raster", "render", "texture", "similarity", "assets", "asset_table", "files"}
+BASE = {"errors", "cameras", "raster", "render", "texture", "bake", "similarity", "assets", "asset_table", "files"}
 ALLOWED = {
     "errors": set(),
     "cameras": {"errors"},
     "raster": {"cameras", "errors"},
     "render": {"cameras", "errors", "raster"},
+    "bake": {"cameras", "raster", "render", "texture"},
     "texture": {"cameras", "errors", "raster", "render"},
     "similarity": {"cameras"},
     "files": {"errors"},

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from gen3dface.bake import Picture, bake
 from gen3dface.raster import rasterize_uv
-from gen3dface.recon.bake import Picture, bake
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.surface_texture import _charts
 from gen3dface.render import Surface

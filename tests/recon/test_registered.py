@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from gen3dface.bake import Picture, bake
 from gen3dface.cameras import rig
 from gen3dface.heads.anatomy import inner_parts
 from gen3dface.pipelines import MultiViewOutput, project_views
 from gen3dface.raster import rasterize_uv
 from gen3dface.recon import reconstruct, render_head
-from gen3dface.recon.bake import Picture, bake
 from gen3dface.render import render
 from tests.synthetic_head import SyntheticHead, synthetic_head
 

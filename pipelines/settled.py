@@ -1,0 +1,89 @@
+"""What needs no network: pixels that the photo shows, in views that were made from it.
+
+A person is known by the face. Where the photo shows it clearly, a view takes the photo's pixels as the mesh carries
+them there; where a view is nearly the photo's own, all of the photo, beyond the mesh's outline too.
+"""
+
+from __future__ import annotations
+
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from gen3dface.cameras import Cameras
+from gen3dface.models.copy_gate import own_view
+from gen3dface.models.precision import exactly
+from gen3dface.pipelines.preview import Preview, preview
+from gen3dface.pipelines.subjects import Subject
+from gen3dface.raster import rasterize
+from gen3dface.render import box_max, sample_image
+
+_CLEAR = (0.2, 0.45)  # the photo's trust in a pixel between which it comes to settle it
+_CLOSED = 2  # px of lines, as those of lids and lips, across which the face is one
+_FRAME = 0.03  # of the photo's longer side over which it fades at its frame
+_VEIL = 0.06  # coverage below which a network means none
+
+
+@torch.no_grad()
+@exactly
+def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
+    """Views [N, 3, S, S] over white and coverage [N, 1, S, S] with the photo where it is the better witness.
+
+    The tensors that are given may be written to.
+    """
+    shown = preview(subject, views)
+    sure = _clear(shown, _face_in(subject, views))
+    images, masks = torch.lerp(images, shown.colour, sure), torch.lerp(masks, shown.coverage, sure)
+    own = own_view(views, subject.fit.camera)
+    for row in own.nonzero()[:, 0].tolist():
+        colour, alpha, framed = _photo_from(subject, views[[row]], shown.position[row])
+        images[row] = torch.lerp(images[row], colour, own[row] * framed)
+        masks[row] = torch.lerp(masks[row], alpha, own[row] * framed)
+    return images, masks
+
+
+def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Without the faint coverage all around that a network leaves."""
+    kept = ((masks - _VEIL) / (1 - _VEIL)).clamp(min=0)
+    return 1 - (1 - images) * kept / masks.clamp(min=1e-3), kept
+
+
+def _clear(shown: Preview, face: Tensor) -> Tensor:
+    """[N, 1, S, S] in 0..1: how far the photo settles a pixel of the face [N, 1, S, S]."""
+    low, high = _CLEAR
+    share = ((shown.trust() - low) / (high - low)).clamp(0, 1)
+    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in share])[:, None]
+    return closed * face * (shown.coverage > 1 - 1e-3)
+
+
+def _face_in(subject: Subject, views: Cameras) -> Tensor:
+    """[N, 1, S, S] in 0..1: where the views show the face."""
+    surface = subject.surface
+    face = torch.zeros(len(surface.vertices), 1)
+    face[: len(subject.vertices), 0] = subject.model.regions["face"].float()
+    seen = [rasterize(surface.vertices, surface.faces, view, cull_back=True) for view in views]
+    return torch.stack([s.interpolate(face, surface.faces) for s in seen]).permute(0, 3, 1, 2)
+
+
+def _photo_from(subject: Subject, view: Cameras, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The photo from a place next to its own.
+
+    By the mesh's depth; beyond its outline, that of the outline's nearest point.
+
+    Args:
+        position: [3, S, S] of the mesh, metres, 0 off it.
+
+    Returns:
+        colour [3, S, S] over white; the matte [1, S, S]; 1 within the photo's frame, falling to 0 at it, [1, S, S].
+    """
+    inside = position.abs().sum(0) > 0
+    y, x = distance_transform_edt(~inside.numpy(), return_distances=False, return_indices=True)
+    nearest = position[:, torch.from_numpy(y), torch.from_numpy(x)].flatten(1).T
+    at = torch.stack(torch.meshgrid(*(torch.arange(n) + 0.5 for n in inside.shape), indexing="ij")[::-1], -1)
+    points = view.unproject(at.reshape(1, -1, 2), view.project(nearest)[1])[0]
+    fine, camera = subject.fine, subject.fit.camera
+    found = sample_image(torch.cat([fine.image, fine.alpha]), fine.camera.project(points)[0][0])
+    pixels, size = camera.project(points)[0][0], torch.tensor([camera.width, camera.height])
+    margin = torch.minimum(pixels, size - pixels).amin(1) / (_FRAME * max(camera.width, camera.height))
+    colour, alpha, framed = (t.T.reshape(-1, *inside.shape) for t in (found[:, :3], found[:, 3:], margin[:, None]))
+    return colour, alpha, framed.clamp(0, 1)

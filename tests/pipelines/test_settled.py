@@ -1,0 +1,71 @@
+"""What the photo settles in made views, on a real portrait."""
+
+import pytest
+import torch
+
+from gen3dface.cameras import Cameras, rig
+from gen3dface.estimators import estimate
+from gen3dface.evaluation.consistency import adjacent_errors
+from gen3dface.examples import example_photo
+from gen3dface.photo import load_portrait
+from gen3dface.pipelines.consensus import agreed
+from gen3dface.pipelines.preview import preview
+from gen3dface.pipelines.settled import settled, unveiled
+from gen3dface.pipelines.subjects import Subject, load_subjects
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    portrait = load_portrait(example_photo("astronaut"))
+    return load_subjects(portrait, estimate(portrait), None, SIZE, 0.4)[0]
+
+
+def nothing(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.ones(count, 3, SIZE, SIZE), torch.zeros(count, 1, SIZE, SIZE)
+
+
+def test_from_where_it_was_taken_the_photo_is_the_view(subject: Subject) -> None:
+    """With the crop's own camera the photo comes back, hair beyond the mesh included, whatever the network said."""
+    camera, crop = subject.crop.camera, subject.crop
+    image, mask = settled(*nothing(1), subject, Cameras(camera.world_to_camera, camera.intrinsics, SIZE, SIZE))
+    middle = slice(SIZE // 8, -SIZE // 8)
+    apart = (image[0] - crop.image)[:, middle, middle].abs().mean()
+    assert apart < 0.02
+    assert (mask[0] - crop.alpha)[:, middle, middle].abs().mean() < 0.02
+    mesh = preview(subject, camera).coverage[0] > 0
+    assert (mask[0] * ~mesh).sum() > 10  # the outline of the head is the photo's, not the mesh's
+
+
+def test_a_quarter_turn_away_the_face_alone_is_the_photo_s(subject: Subject) -> None:
+    views = rig("head360", SIZE)[[2, 8]]
+    shown = preview(subject, views)
+    images, masks = settled(*nothing(2), subject, views)
+    taken = (masks > 0.99) & (shown.coverage > 0.999)
+    assert 100 < taken[0].sum() < shown.coverage[0].sum() / 2 and taken[1].sum() == 0
+    torch.testing.assert_close(images * taken, shown.colour * taken, atol=0.02, rtol=0)
+
+
+def test_a_veil_is_no_coverage() -> None:
+    """Three hundredths of black everywhere: white is left, and what is solid stays."""
+    images, masks = torch.full((1, 3, 30, 30), 0.97), torch.full((1, 1, 30, 30), 0.03)
+    images[..., :20, :20], masks[..., :20, :20] = 0.25, 1.0
+    images, masks = unveiled(images, masks)
+    assert (images[..., 20:, 20:] == 1).all() and (masks[..., 20:, 20:] == 0).all()
+    torch.testing.assert_close(images[..., :20, :20], torch.full((1, 3, 20, 20), 0.25))
+
+
+def test_views_that_agree_stay_and_others_come_nearer(subject: Subject) -> None:
+    """The textured head seen from eight sides agrees with itself; with every other view darker it does not."""
+    views = rig("head360", SIZE)[::2]
+    shown = preview(subject, views)
+    kept = agreed(shown.colour, shown.coverage, subject.surface, views)
+    assert (kept - shown.colour).abs().mean() < 0.004
+    darker = torch.tensor([1.0, 0.7] * 4)[:, None, None, None]
+    given = shown.colour * darker * shown.coverage + 1 - shown.coverage
+    made = agreed(given, shown.coverage, subject.surface, views)
+    before, after = (
+        adjacent_errors(pictures, shown.coverage, views, subject.surface).nanmean() for pictures in (given, made)
+    )
+    assert after < 0.8 * before
