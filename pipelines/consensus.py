@@ -15,7 +15,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.models.precision import exactly
 from gen3dface.render import Surface, box_max, render
 
-_SHARE = 0.4  # by which a view gives way; more blurs
+_SHARE = 0.3  # by which a view gives way; more blurs
 _TEXELS = 2  # of the texture's side for a pixel of the views' side
 _SOLID = 0.95  # coverage from which a pixel is the head alone
 

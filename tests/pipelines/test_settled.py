@@ -68,4 +68,4 @@ def test_views_that_agree_stay_and_others_come_nearer(subject: Subject) -> None:
     before, after = (
         adjacent_errors(pictures, shown.coverage, views, subject.surface).nanmean() for pictures in (given, made)
     )
-    assert after < 0.8 * before
+    assert after < 0.85 * before
