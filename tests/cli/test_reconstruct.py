@@ -12,10 +12,11 @@ from gen3dface.errors import ReconstructionError
 from tests.recon.scenes import RADII, orbiting, pictures
 
 
-def test_views_become_a_closed_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["mesh", "field"])
+def test_views_become_a_closed_file(tmp_path: Path, method: str) -> None:
     pictures(orbiting(10, 64)).save(tmp_path / "views")
     out = tmp_path / "egg.glb"
-    size = ["--steps", "100", "--faces", "2000", "--texture-size", "128"]
+    size = ["--method", method, "--steps", "100", "--faces", "2000", "--texture-size", "128"]
     result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path / "views"), "-o", str(out), *size])
     assert result.exit_code == 0, result.output
     mesh = trimesh.load(out, force="mesh", process=False)
