@@ -60,7 +60,6 @@ def extract_mesh(grid: DistanceGrid, faces: int | None = 40_000) -> Mesh:
     Raises:
         ReconstructionError: there is no surface.
     """
-    # a layer of "outside" around the cube closes what it cuts
     near = grid.values.clamp(-grid.step, grid.step)
     # a distance of 0 at a corner would put the vertices of all edges that meet there at one place
     least = _OFF_CORNERS * grid.step

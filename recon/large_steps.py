@@ -2,7 +2,7 @@
 
 Nicolet, Jacobson and Jakob, 2021, "Large Steps in Inverse Rendering of Geometry": instead of vertices x, the optimiser
 moves u = (I + lambda L) x, L the graph's Laplacian, so that a gradient g of x becomes a step (I + lambda L)^-1 g, which
-is smooth (eq. 11); Adam's second moment is one number for all coordinates, else it would undo that (their
+is smooth; Adam's second moment is one number for all coordinates, else it would undo that (their
 `AdamUniform`).
 """
 

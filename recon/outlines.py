@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from gen3dface.recon.extraction import directed_edges
+
 _FINER = 2  # a mask's outline is found to this share of a pixel
 _NEAR = 2.5  # px from the edge of the covered pixels within which an outline is not hidden by what lies before it
 _FRAME = 2.0  # px of the picture's edge where outlines are cut off
@@ -50,7 +52,7 @@ def outline_of(edges: Tensor, facing: Tensor, pixels: Tensor, covered: Tensor) -
 
 def unique_edges(faces: Tensor) -> Tensor:
     """[E, 2] each edge of triangles [F, 3] once."""
-    pairs = torch.stack([faces, faces.roll(-1, 1)], -1).reshape(-1, 2)
+    pairs = torch.from_numpy(directed_edges(faces.cpu().numpy())).to(faces.device)
     return pairs.sort(1).values.unique(dim=0)
 
 

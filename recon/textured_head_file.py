@@ -26,6 +26,7 @@ ARRAYS = (
     "morph_weights",
     "face_materials",
 )
+OPTIONAL = ("confidence", "normal_map")  # not every head has them, and files of earlier versions lack them
 
 
 def save_head(head: TexturedHead, path: str | os.PathLike[str]) -> None:
@@ -34,7 +35,7 @@ def save_head(head: TexturedHead, path: str | os.PathLike[str]) -> None:
     fields["morph_names"] = np.array(head.morph_names, dtype=np.str_)
     fields["material_names"] = np.array([material.name for material in head.materials], dtype=np.str_)
     fields["material_roughness"] = np.array([material.roughness for material in head.materials], np.float64)
-    fields |= {name: getattr(head, name) for name in ("confidence", "normal_map") if getattr(head, name).size}
+    fields |= {name: getattr(head, name) for name in OPTIONAL if getattr(head, name).size}
     if head.skeleton is not None:
         fields["joint_names"] = np.array(head.skeleton.names, dtype=np.str_)
         fields["joint_parents"] = np.array(head.skeleton.parents, np.int64)
@@ -78,6 +79,5 @@ def _head_from(arrays: dict[str, Any]) -> TexturedHead:
     materials = tuple(Material(name, value) for name, value in zip(names, roughness, strict=True))
     fields = {name: arrays[name] for name in ARRAYS}
     fields["morph_names"] = tuple(arrays["morph_names"].tolist())
-    if "confidence" in arrays:  # files of earlier versions lack it
-        fields["confidence"] = arrays["confidence"]
+    fields |= {name: arrays[name] for name in OPTIONAL if name in arrays}
     return TexturedHead(**fields, skeleton=skeleton, materials=materials)

@@ -68,9 +68,11 @@ def test_normal_of_a_vertex_without_area_is_still_a_unit_vector() -> None:
 
 
 def test_npz_round_trip(head: TexturedHead, tmp_path: Path) -> None:
+    detail = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    head = replace(head, normal_map=detail)
     head.save(tmp_path / "head.npz")
     loaded = TexturedHead.load(tmp_path / "head.npz")
-    shape, look = ("vertices", "faces", "uvs", "uv_faces"), ("texture", "face_materials", "confidence")
+    shape, look = ("vertices", "faces", "uvs", "uv_faces"), ("texture", "face_materials", "confidence", "normal_map")
     for name in (*shape, *look, "morph_deltas", "morph_weights"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(head, name))
     assert (loaded.morph_names, loaded.materials) == (head.morph_names, head.materials)

@@ -8,29 +8,18 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from gen3dface.assets import fetch
-from gen3dface.errors import AssetError
 from gen3dface.estimators import estimate
 from gen3dface.models.grids import sample_views, volume_points
 from gen3dface.photo import load_portrait
 from gen3dface.pipelines.conditions import scene_geometry
 from gen3dface.pipelines.prepared import Wanted, prepare
 from gen3dface.pipelines.subjects import load_subjects
+from tests.pipelines.needs import need_assets
 from tests.pipelines.tiny_models import PAPER, SMALL, VIEWS, cameras, inputs, subject, tiny_pipeline
-
-_ASSETS = ("yunet", "face_landmarker", "modnet", "selfie_multiclass")
-
-
-def _need_assets() -> None:
-    try:
-        for name in _ASSETS:
-            fetch(name, progress=False)
-    except AssetError as error:
-        pytest.skip(f"needs assets: {error}")
 
 
 def test_the_head_is_estimated_when_none_is_given() -> None:
-    _need_assets()
+    need_assets()
     photo = np.ascontiguousarray(astronaut())
     pipe = tiny_pipeline(SMALL)
     arguments = {"cameras": cameras(), "num_inference_steps": 1, "output_type": "pt", "eta": 0.0}

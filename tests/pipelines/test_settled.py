@@ -12,12 +12,14 @@ from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
 from gen3dface.pipelines.subjects import Subject, load_subjects
+from tests.pipelines.needs import need_assets
 
 SIZE = 96
 
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
+    need_assets()
     portrait = load_portrait(example_photo("astronaut"))
     return load_subjects(portrait, estimate(portrait), None, SIZE, 0.4)[0]
 
