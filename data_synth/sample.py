@@ -36,6 +36,8 @@ class TrainingSample:
         portrait: the photo as `load_portrait` gives it. head: estimated from the portrait, not the true one.
         views: uint8 [N, 4, S, S]: sRGB composited over white, and coverage.
         cameras: of the N views (S x S px), in the frame of the estimated head.
+        known: uint8 [N, 1, S, S], 255 where the views are true and 0 where nothing is to be learned from them; None
+            where they are true everywhere.
         provenance: JSON values: generator, version, seed, licences, scores.
     """
 
@@ -45,6 +47,7 @@ class TrainingSample:
     views: Tensor
     cameras: Cameras
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    known: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -57,6 +60,8 @@ class TrainingSample:
                 f"{self.key}: views are uint8 [N, 4, S, S] with as many square cameras, got {self.views.dtype} {shape} "
                 f"and {len(self.cameras)} cameras of {side} x {self.cameras.width} px."
             )
+        if self.known is not None and (self.known.dtype != torch.uint8 or self.known.shape != self.views[:, :1].shape):
+            raise DataError(f"{self.key}: known is uint8 {[shape[0], 1, *shape[2:]]}, got {tuple(self.known.shape)}.")
         if not (1 <= len(self.cameras) <= MOST_VIEWS and side <= MOST_SIDE):
             raise DataError(f"{self.key}: 1 to {MOST_VIEWS} views of at most {MOST_SIDE} px are allowed, got {shape}.")
 
@@ -74,7 +79,9 @@ class TrainingSample:
             _HEAD: self.head.to_bytes(),
         }
         pictures = self.views.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return members | {_view_name(i): _png(picture) for i, picture in enumerate(pictures)}
+        members |= {_view_name(i): _png(picture) for i, picture in enumerate(pictures)}
+        known = [] if self.known is None else list(self.known[:, 0].cpu().numpy())
+        return members | {_known_name(i): _png(picture) for i, picture in enumerate(known)}
 
     @classmethod
     def from_members(cls, key: str, members: Mapping[str, bytes]) -> TrainingSample:
@@ -86,7 +93,11 @@ class TrainingSample:
             cameras = Cameras.from_dict(note["cameras"])
             if not (len(cameras) <= MOST_VIEWS and cameras.height <= MOST_SIDE):
                 raise DataError(f"it has {len(cameras)} views of {cameras.height} px")
-            views = [_pixels(members[_view_name(i)], cameras) for i in range(len(cameras))]
+            views = [_pixels(members[_view_name(i)], cameras, "RGBA") for i in range(len(cameras))]
+            known = None
+            if _known_name(0) in members:
+                planes = [_pixels(members[_known_name(i)], cameras, "L") for i in range(len(cameras))]
+                known = torch.from_numpy(np.stack(planes))[:, None]
             return cls(
                 key,
                 portrait_from_bytes(members[_PORTRAIT], f"{key}.{_PORTRAIT}"),
@@ -94,6 +105,7 @@ class TrainingSample:
                 torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous(),
                 cameras,
                 dict(note["provenance"]),
+                known,
             )
         except KeyError as error:
             raise DataError(f"The sample {key} lacks {error}; make its shard again.") from error
@@ -105,15 +117,19 @@ def _view_name(index: int) -> str:
     return f"view{index:03d}.png"
 
 
+def _known_name(index: int) -> str:
+    return f"known{index:03d}.png"
+
+
 def _png(picture: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _pixels(data: bytes, cameras: Cameras) -> np.ndarray:
-    """[S, S, 4]; the size is checked before anything is decoded."""
+def _pixels(data: bytes, cameras: Cameras, mode: str) -> np.ndarray:
+    """[S, S, 4] or [S, S]; the size is checked before anything is decoded."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        if image.mode != "RGBA" or image.size != (cameras.width, cameras.height):
+        if image.mode != mode or image.size != (cameras.width, cameras.height):
             raise DataError(f"a view is {image.mode} {image.size}, its camera {cameras.width} x {cameras.height} px")
         return np.asarray(image)

@@ -45,6 +45,7 @@ RADIUS, FOCAL = 1.8, 4.5  # of `head360`
 NOSE, CHIN = 1, 152  # numbers of the landmarks
 SKIN = (33, 263, 1, 61, 291, 152, 168, 234, 454)  # those by which the front is placed
 EDGE = 2  # px of a panel that the key leaves of the backdrop at the outline
+COLLAR = -0.13  # metres, below the head's centre, from which on the shirts are
 LICENCES = ["MIT (OpenPeople)"]
 
 
@@ -100,8 +101,15 @@ def _sample(person: str, photo: str, frames: list[Panel], mirrored: bool) -> Tra
     cameras = orbit(azimuths, torch.zeros(4), radius=RADIUS, focal=FOCAL, size=SIZE)
     views = _matched(_placed_views(frames, sides, head, cameras), portrait, head, cameras)
     key = f"openpeople-{person}-{photo}{'-mirrored' if mirrored else ''}"
-    note = {"generator": "openpeople.sheets.1", "licences": LICENCES}
-    return TrainingSample(key, portrait, head, (views * 255).round().to(torch.uint8), cameras, note)
+    note = {"generator": "openpeople.sheets.2", "licences": LICENCES}
+    known = torch.stack([_above_collar(camera) for camera in cameras])
+    return TrainingSample(key, portrait, head, (views * 255).round().to(torch.uint8), cameras, note, known)
+
+
+def _above_collar(camera: Cameras) -> Tensor:
+    """uint8 [1, S, S], 255 above the shirts: all six wear the same white ones, which a network would learn by heart."""
+    line = camera.project(torch.tensor([[0.0, COLLAR, 0.0]]))[0][0, 0, 1]
+    return ((torch.arange(SIZE) + 1 < line) * 255).to(torch.uint8)[:, None].expand(SIZE, SIZE)[None]
 
 
 def _placed_views(frames: list[Panel], sides: list[Side], head: HeadFit, cameras: Cameras) -> Tensor:

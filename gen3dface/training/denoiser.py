@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dface.errors import ConfigError
@@ -102,7 +103,10 @@ class TrainingDenoiser(nn.Module):
         return images.unflatten(0, latents.shape[:2])
 
     def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:
-        """What the networks say and what they should, both [B, N, C, h, w], and a_t [B]."""
+        """What the networks say and what they should, both [B, N, C, h, w], and a_t [B].
+
+        Where a view is not known the networks are taken to be right.
+        """
         if len({len(item.noise) for item in items}) > 1:
             raise ConfigError("The heads of a batch have different numbers of views; set data.views.")
         device = self.get_buffer("alphas").device
@@ -119,7 +123,9 @@ class TrainingDenoiser(nn.Module):
         if volumes is not None:
             volumes = tuple(v * _rows(kept[:, 2], v) for v in volumes)
         predicted = denoised(nets, noisy, timestep, without(scene, kept), volumes)
-        return predicted, target(self._prediction, clean, noise, alpha), alpha
+        wanted = target(self._prediction, clean, noise, alpha)
+        known = torch.stack([_known(item, clean) for item in items])
+        return torch.where(known, predicted, wanted.to(predicted)), wanted, alpha
 
     def _networks(self, device: torch.device) -> Networks:
         parts = {name: getattr(self, name) for name in TRAINABLE if name not in self._others} | self._others
@@ -155,6 +161,15 @@ def _clean(nets: Networks, item: Item, views: Tensor) -> Tensor:
     """An item's clean latents [N, C, h, w], kept or encoded from its views [N, 4, S, S]."""
     kept = item.head.latents
     return encode_views(nets, views) if kept is None else kept.to(views.device).float()
+
+
+def _known(item: Item, like: Tensor) -> Tensor:
+    """Where something is to be learned, bool [N, 1, h, w]: latents none of whose pixels are unknown."""
+    side = like.shape[-1]
+    if item.head.known is None:
+        return like.new_ones(len(item.noise), 1, side, side, dtype=torch.bool)
+    unknown = (item.head.known < 255).float()
+    return F.max_pool2d(unknown, unknown.shape[-1] // side).to(like.device) == 0
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:

@@ -32,10 +32,10 @@ from gen3dface.pipelines.subjects import load_subjects
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # raise it when what is prepared changes
+_FORMAT = 2  # raise it when what is prepared changes
 _REACH = 0.2  # metres that a position's byte spans to each side
 _SIGNED = 6  # planes of a projection in -1..1: position and normal; those before them are in 0..1
-_BY_VIEW = ("targets", "planes", "world_to_camera", "intrinsics", "latents")
+_BY_VIEW = ("targets", "known", "planes", "world_to_camera", "intrinsics", "latents")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class PackedHead:
     planes: Tensor | None = None  # uint8 [N, P, S, S] what the views are told of the photo
     vertex_features: Tensor | None = None  # [V, C] float16
     latents: Tensor | None = None  # float16 [N, C, h, w] of the targets, where they are kept
+    known: Tensor | None = None  # uint8 [N, 1, S, S], 0 where the targets are not to be learned from; None: nowhere
 
     def unpack(self, device: torch.device | str) -> tuple[Prepared, Tensor]:
         """The head's conditions, and its true views [N, 4, S, S] in 0..1, on a device."""
@@ -114,6 +115,9 @@ class Preparation:
         crop, targets = subject.crop, _resized(sample, self.image_size)
         views = sample.cameras.resized(self.image_size, self.image_size)
         photo = _to_bytes(torch.cat([crop.image, crop.alpha]))
+        known = sample.known
+        if known is not None:  # of the photo, everything
+            known = torch.cat([_reduced(known, self.image_size), torch.full_like(photo[None, :1], 255)])
         both = Cameras(
             torch.cat([views.world_to_camera, crop.camera.world_to_camera]),
             torch.cat([views.intrinsics, crop.camera.intrinsics]),
@@ -131,6 +135,7 @@ class Preparation:
             both.intrinsics,
             None if found.told is None else pack_told(found.told),
             None if found.vertex_features is None else found.vertex_features.half(),
+            known=known,
         )
 
 
@@ -187,11 +192,16 @@ def chosen_views(head: PackedHead, views: Sequence[int]) -> PackedHead:
 def _resized(sample: TrainingSample, size: int) -> Tensor:
     """The true views, uint8 [N, 4, size, size]; larger ones are reduced."""
     side = sample.cameras.height
-    if side == size:
-        return sample.views
     if side < size:
         raise ConfigError(f"{sample.key} has views of {side} px, the model makes {size}; render larger ones.")
-    return _to_bytes(F.interpolate(sample.views.float() / 255, (size, size), mode="bilinear", antialias=True))
+    return _reduced(sample.views, size)
+
+
+def _reduced(pictures: Tensor, size: int) -> Tensor:
+    """uint8 [N, C, S, S] with sides of `size` px."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return _to_bytes(F.interpolate(pictures.float() / 255, (size, size), mode="bilinear", antialias=True))
 
 
 def _to_bytes(values: Tensor) -> Tensor:

@@ -25,6 +25,17 @@ def test_a_sample_comes_back_value_for_value() -> None:
     assert back.to_members() == sample.to_members()
 
 
+def test_what_is_known_of_the_views_comes_back() -> None:
+    sample = random_sample(views=3)
+    known = torch.zeros_like(sample.views[:, :1])
+    known[1, :, 4:9] = 255
+    back = TrainingSample.from_members("id0", dataclasses.replace(sample, known=known).to_members())
+    assert back.known is not None and torch.equal(back.known, known)
+    for wrong in (known.float(), known[:2], sample.views):
+        with pytest.raises(DataError, match="known"):
+            dataclasses.replace(sample, known=wrong)
+
+
 @pytest.mark.parametrize("name", ["json", "portrait.safetensors", "head.safetensors", "view001.png"])
 def test_a_damaged_or_missing_member_is_named(name: str) -> None:
     members = random_sample().to_members()

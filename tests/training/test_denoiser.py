@@ -226,3 +226,25 @@ def test_kept_latents_are_those_of_the_autoencoder(tmp_path: Path) -> None:
 def _encoded(pipe: Gen3DFacePipeline, item: Item) -> Tensor:
     views = item.head.targets.float() / 255
     return codec.encode(pipe.vae, views[:, :3], views[:, 3:])
+
+
+def test_nothing_is_learned_from_what_is_not_known() -> None:
+    """Neither a change of the unknown target's prediction nor its gradient reaches the loss."""
+    pipe = tiny_pipeline(SMALL)
+    denoiser = TrainingDenoiser(pipe, ObjectiveConfig(pixels=1.0)).eval()
+    item = _items(pipe)[0]
+    nothing = torch.zeros_like(item.head.targets[:, :1])
+    assert denoiser([item]).item() > 0
+    hidden = replace(item, head=replace(item.head, known=nothing))
+    assert denoiser([hidden]).item() == 0
+    upper = nothing.clone()
+    upper[:, :, : upper.shape[2] // 2] = 255
+    predicted, wanted, _ = denoiser.predict([replace(item, head=replace(item.head, known=upper))])
+    half = predicted.shape[-2] // 2
+    assert torch.equal(predicted[..., half:, :], wanted[..., half:, :])
+    free, _, _ = denoiser.predict([item])
+    assert torch.equal(predicted[..., :half, :], free[..., :half, :])
+    upper[0, 0, 0, 0] = 254  # one pixel in doubt: its latent is
+    predicted, wanted, _ = denoiser.predict([replace(item, head=replace(item.head, known=upper))])
+    assert torch.equal(predicted[0, 0, :, 0, 0], wanted[0, 0, :, 0, 0])
+    assert torch.equal(predicted[0, 0, :, 0, 1], free[0, 0, :, 0, 1])
