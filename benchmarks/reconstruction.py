@@ -1,13 +1,15 @@
 """How near a surface comes to the head that its views show.
 
-    python benchmarks/reconstruction.py ICT_FACEKIT_LIGHT.npz [--heads 3] [--size 256] [--only "16 views" ...]
+    python benchmarks/reconstruction.py HEADS [--heads 3] [--size 256] [--only "16 views" ...]
         [--method field] [--topology registered] [--steps N] [--device cuda]
         [--json reconstruction.json] [--sheet reconstruction.png]
+
+HEADS is ict_facekit_light.npz, `openhead`, or a folder with menpo3d's `james` (see `true_heads.py`).
 
 Columns: distance from the true surface to the reconstructed one in mm, median over the area of the face and of the
 whole head; Chamfer distance (mean both ways) and F-score at 1 mm of the head; cosine of the normals, of the
 reconstruction's triangles as they are; the face's distance and the normals once more over the true vertices, half of
-which lie on an eighth of the area; PSNR and LPIPS of eight unseen views; whether the mesh is closed; seconds;
+which lie on an eighth of the area in ICT; PSNR and LPIPS of unseen views; whether the mesh is closed; seconds;
 peak memory of the process.
 """
 
@@ -20,7 +22,8 @@ import platform
 import resource
 import subprocess
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,9 @@ from PIL import Image
 from surface import Surface as Nearest
 from textured_heads import TexturedHeadTruth, random_head, unseen_cameras, views_around, with_faults
 from torch import Tensor
+from true_heads import open_head, scan_views, scanned_face, unseen_scan_views
 
-from gen3dface.cameras import rig
+from gen3dface.cameras import Cameras, rig
 from gen3dface.evaluation.lpips import LPIPS
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
@@ -56,17 +60,25 @@ MEASURES = (
 _SAMPLES = 20_000  # points on the true head
 
 
+@dataclass(frozen=True)
+class Heads:
+    """Where true heads come from, and from where they are seen."""
+
+    head: Callable[[int], TexturedHeadTruth]  # by seed
+    views: Callable[[int, int], Cameras] = views_around  # by count and px
+    unseen: Callable[[int], Cameras] = unseen_cameras  # by px
+    whole: bool = True  # no: a face without a back, which a closed surface has to make up
+
+
 def main() -> None:
     arguments = _arguments()
-    ict = load_ict(arguments.ict)
-    skins = openpeople_skins(ict, SKINS)
+    heads = _heads(arguments.heads_of)
     rows: dict[str, list[dict[str, float]]] = {}
     sheet: list[Tensor] = []
     config = _config(arguments)
     for name in arguments.only or CASES:
         for seed in range(arguments.heads):
-            truth = random_head(ict, skins, seed)
-            found, picture = measure(truth, CASES[name], arguments.size, seed, config, arguments.device)
+            found, picture = measure(heads, seed, CASES[name], arguments.size, config, arguments.device)
             rows.setdefault(name, []).append(found)
             print(name, seed, {k: round(v, 3) for k, v in found.items()}, flush=True)
             sheet += [picture] if seed == 0 else []
@@ -79,6 +91,17 @@ def main() -> None:
         Image.fromarray(pixels).save(arguments.sheet)
 
 
+def _heads(source: str) -> Heads:
+    if source == "openhead":
+        return Heads(open_head)
+    if Path(source).is_dir():
+        scan = scanned_face(Path(source))
+        return Heads(lambda _: scan, scan_views, unseen_scan_views, whole=False)
+    ict = load_ict(Path(source))
+    skins = openpeople_skins(ict, SKINS)
+    return Heads(lambda seed: random_head(ict, skins, seed))
+
+
 def _config(arguments: argparse.Namespace) -> SurfaceConfig:
     config = SurfaceConfig(arguments.method, topology=arguments.topology)
     if arguments.steps is None:
@@ -87,16 +110,16 @@ def _config(arguments: argparse.Namespace) -> SurfaceConfig:
 
 
 def measure(
-    truth: TexturedHeadTruth, case: dict[str, Any], size: int, seed: int, config: SurfaceConfig, device: str = "cpu"
+    heads: Heads, seed: int, case: dict[str, Any], size: int, config: SurfaceConfig, device: str = "cpu"
 ) -> tuple[dict[str, float], Tensor]:
     """The figures of one head, and a picture of it: truth and reconstruction, colours and normals."""
-    faults = {k: v for k, v in case.items() if k != "views"}
-    views = with_faults(truth.seen_by(views_around(case["views"], size)), seed=seed, **faults)
+    truth, faults = heads.head(seed), {k: v for k, v in case.items() if k != "views"}
+    views = with_faults(truth.seen_by(heads.views(case["views"], size)), seed=seed, **faults)
     started = time.monotonic()
     head = reconstruct_surface(views, config, device=device)
     seconds = time.monotonic() - started
     head = replace(head, vertices=head.starting_vertices())
-    unseen = truth.seen_by(unseen_cameras(size))
+    unseen = truth.seen_by(heads.unseen(size))
     shown, _ = render(_surface(head), _texture(head), unseen.cameras)
     error = (shown - unseen.tensor()).square().mean((1, 2, 3))
     found = _distances(truth, head) | {
@@ -104,6 +127,7 @@ def measure(
         "lpips": float(LPIPS()(shown, unseen.tensor()).mean()),
         "closed": float(Mesh(torch.from_numpy(head.vertices), torch.from_numpy(head.faces)).is_closed()),
         "seconds": seconds,
+        **({} if heads.whole else {"chamfer": float("nan"), "fscore": float("nan")}),
         "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     return found, _picture(truth, head, unseen.tensor(), shown)
@@ -167,7 +191,7 @@ def _markdown(means: dict[str, dict[str, float]], arguments: argparse.Namespace)
 def _setting(arguments: argparse.Namespace) -> dict[str, object]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "heads": arguments.heads,
+        "heads": f"{arguments.heads} of {Path(arguments.heads_of).name}",
         "pixels": arguments.size,
         "method": arguments.method,
         "topology": arguments.topology,
@@ -180,7 +204,7 @@ def _setting(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ict", type=Path)
+    parser.add_argument("heads_of", metavar="HEADS")
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--only", nargs="*", choices=list(CASES))

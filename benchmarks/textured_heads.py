@@ -77,22 +77,31 @@ def random_head(ict: HeadModel, skins: Sequence[NDArray[np.float64]], seed: int)
     random = np.random.default_rng([17, seed])
     mesh = seat_eyes(ict).mesh(torch.from_numpy(random.normal(size=ict.identity_size)).float())
     vertices, faces = mesh.vertices, ict.faces
-    light = torch.tensor([0.1, 0.15, 0.15]) @ vertex_normals(vertices, faces).T + 0.75
-    skin = torch.from_numpy(skins[seed % len(skins)]).float().clamp(0, 1)
-    colours = (skin**2.2 * light[:, None]).clamp(0, 1) ** (1 / 2.2)
-    outer = _seen(vertices, faces)
+    colours = in_soft_light(vertices, faces, torch.from_numpy(skins[seed % len(skins)]).float().clamp(0, 1))
+    outer = seen_from(vertices, faces, rig("head360", 256))
     outer[SKIN[1] :] = False
     outer &= vertices[:, 1] > vertices[:, 1].min() + _CUT
     nose = torch.from_numpy(mesh.landmarks().numpy())[_NOSE_BOTTOM]
-    near = (vertices - nose).norm(dim=1) < _FACE_RADIUS
+    near = near_nose(vertices, nose)
     near[FACE[1] :] = False
     return TexturedHeadTruth(vertices, faces, colours, (outer & near).nonzero()[:, 0], outer.nonzero()[:, 0])
 
 
-def _seen(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[V] bool: part of what is seen from all around."""
+def in_soft_light(vertices: Tensor, faces: Tensor, albedo: Tensor) -> Tensor:
+    """Colours [V, 3] of display-referred albedo [V, 3] under a light that stays with the head."""
+    light = torch.tensor([0.1, 0.15, 0.15]) @ vertex_normals(vertices, faces).T + 0.75
+    return (albedo**2.2 * light[:, None]).clamp(0, 1) ** (1 / 2.2)
+
+
+def near_nose(vertices: Tensor, nose: Tensor) -> Tensor:
+    """[V] bool: the face, as the NoW challenge cuts it out around the nose's bottom [3]."""
+    return (vertices - nose).norm(dim=1) < _FACE_RADIUS
+
+
+def seen_from(vertices: Tensor, faces: Tensor, cameras: Cameras) -> Tensor:
+    """[V] bool: part of what the cameras see."""
     found = torch.zeros(len(vertices), dtype=torch.bool)
-    for camera in rig("head360", 256):
+    for camera in cameras:
         seen = rasterize(vertices, faces, camera)
         found[faces[seen.face[seen.mask]].flatten()] = True
     return found
