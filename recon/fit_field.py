@@ -52,10 +52,10 @@ class FieldConfig:
 
 @dataclass(frozen=True)
 class FittedField:
-    """A field, and the share of the variance of the views' colours that it explains (1: all of it)."""
+    """A field, and how well it explains its views."""
 
     field: SDFField
-    explained: float
+    explained: Tensor  # [N] share of the variance of each view's colours, at most 1
 
 
 def fit_field(
@@ -149,16 +149,20 @@ class _Fit:
         return seen, _Shot(points, distances, shown, deepest, least)
 
     @torch.no_grad()
-    def explained(self) -> float:
-        """1 - (squared error / variance) of covered pixels' colours, each view's around its own mean."""
+    def explained(self) -> Tensor:
+        """[N]: 1 - (squared error / variance) of covered pixels' colours."""
         rays = self.pixels.draw(_JUDGED, self.random)
         seen, _ = self._shoot(rays, self.config.width[1])
         covered = rays.mask > 0.9
-        error = (seen - rays.colour).square()[covered].sum()
-        means = torch.zeros_like(F.pad(self.field.gain, (0, 1)))  # [N, 4]: sums and how many
-        means.index_add_(0, rays.view[covered], F.pad(rays.colour[covered], (0, 1), value=1.0))
-        apart = rays.colour[covered] - (means[:, :3] / means[:, 3:].clamp(min=1))[rays.view[covered]]
-        return float(1 - error / (apart.square().sum() + _EVEN**2 * 3 * covered.sum()))
+        view, true = rays.view[covered], rays.colour[covered]
+        count = self._by_view(view, torch.ones_like(true)).clamp(min=1)
+        apart = true - (self._by_view(view, true) / count)[view]
+        wrong, spread = (self._by_view(view, e.square()).sum(1) for e in (seen[covered] - true, apart))
+        return 1 - wrong / (spread + _EVEN**2 * count.sum(1))
+
+    def _by_view(self, view: Tensor, values: Tensor) -> Tensor:
+        """Sums [N, 3] of values [P, 3] of pixels of these views [P]."""
+        return torch.zeros_like(self.field.gain).index_add_(0, view, values)
 
     def _outline(self, rays: Rays, shot: _Shot, width: float) -> Tensor:
         """Cross entropy of the masks and sigmoid(-f / width) at the deepest point of the rays that touch the outline.

@@ -57,11 +57,11 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class FittedMesh:
-    """A mesh, its vertices' colours, and the share of the colours' variance on which its views agree (1: all)."""
+    """A mesh, its vertices' colours, and how well its views agree."""
 
     mesh: Mesh
     colours: Tensor  # [V, 3] in 0..1; the surroundings' where no view sees
-    explained: float
+    explained: Tensor  # [N] share of each view's variance of colours that the other views explain, at most 1
 
 
 def fit_mesh(
@@ -164,13 +164,18 @@ class _Fit:
         vertices = self.optimiser.vertices()
         self._look(vertices)
         colours = self.gain * self._sampled(self.pictures, self.cameras.project(vertices)[0])
-        mean, weight = self._mean(colours), self.weights[:, None] * self.told
-        views = (weight * colours).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=1e-6)
-        wrong, apart = ((weight * (colours - c).square()).sum() for c in (mean, views))
-        explained = 1 - wrong / (apart + _EVEN**2 * 3 * weight.sum())
         known = self.weights.sum(0) > 0.5
-        spread = _run_on(mean.T, known, self.edges)
-        return FittedMesh(Mesh(vertices.cpu(), self.faces.cpu()), spread.clamp(0, 1), float(explained))
+        spread = _run_on(self._mean(colours).T, known, self.edges)
+        return FittedMesh(Mesh(vertices.cpu(), self.faces.cpu()), spread.clamp(0, 1), self._explained(colours))
+
+    def _explained(self, colours: Tensor) -> Tensor:
+        """[N]: 1 - (squared distance from what the others show / variance) of views' colours [N, 3, V]."""
+        weight = self.weights[:, None] * self.told
+        rest = (1 - self.weights[:, None]).clamp(min=1e-3)
+        others = (self._mean(colours) - self.weights[:, None] * colours) / rest
+        own = (weight * colours).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=1e-6)
+        wrong, apart = ((weight * (colours - c).square()).sum((1, 2)) for c in (others, own))
+        return 1 - wrong / (apart + _EVEN**2 * 3 * weight.sum((1, 2)).clamp(min=1e-6))
 
 
 def blurred(images: Tensor, masks: Tensor, deviation: float) -> Tensor:

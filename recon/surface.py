@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 _LEAST_VIEWS = 3
 _RIM = 0.02  # of a picture's width that outlines which count nothing are off
-_EXPLAINED = 0.5  # share of the colours' variance that a surface of matching views explains, at least
+_EXPLAINED = 0.45  # share of a view's variance of colours from which it belongs to the others: faulty ones have .7
+_STRAYS = 0.25  # share of views that may be left out
 
 
 @dataclass(frozen=True)
@@ -102,32 +103,50 @@ def fit_surface(
     device: torch.device | str | None = None,
 ) -> FittedSurface:
     """The surface that the views ask for, without its texture. Raises as `reconstruct_surface`."""
-    views = _on_device(views, torch.device(device or "cpu"))
+    views, model = _on_device(views, torch.device(device or "cpu")), model or load_head_model()
     _check(views.tensor().float(), views)
-    agreement = check_agreement(views.masks, views.cameras)
-    for view in (~agreement.trusted).nonzero()[:, 0].tolist():
+    belongs = torch.ones(len(views), dtype=torch.bool)
+    while True:
+        fitted, explained = _fitted(views, belongs, config, model, progress)
+        strays = explained < _EXPLAINED
+        if not bool(strays.any()):
+            return fitted
+        belongs &= ~strays
+        if (~belongs).sum() > _STRAYS * len(views):
+            raise ReconstructionError(
+                f"No surface explains the views: the colours of {int((~belongs).sum())} of {len(views)} are not what "
+                "the others show. Are they paired with each other's cameras, mirrored, or the cameras in another "
+                "convention?"
+            )
+        for view in strays.nonzero()[:, 0].tolist():
+            logger.warning("the colours of view %d are not what the others show there; it is left out", view)
+
+
+def _fitted(
+    views: MultiViewOutput, belongs: Tensor, config: SurfaceConfig, model: HeadModel, progress: bool
+) -> tuple[FittedSurface, Tensor]:
+    """The surface of the views that belong to each other, and how well each of N views is explained (1: left out)."""
+    rows = belongs.nonzero()[:, 0]
+    agreement = check_agreement(views.masks[rows], views.cameras[rows])
+    for view in rows[~agreement.trusted.cpu()].tolist():
         logger.warning("view %d does not fit the others and is left out", view)
-    kept = agreement.trusted.nonzero()[:, 0]
+    kept = rows[agreement.trusted.cpu()]
     images, masks, cameras = views.tensor()[kept].float(), views.masks[kept], views.cameras[kept]
     seen = replace(views, images=_without_rims(images, masks, agreement), masks=masks, cameras=cameras)
-    start, head = _start(seen, model or load_head_model())
+    start, head = _start(seen, model)
     if head is None and config.topology == "registered":
         raise ReconstructionError(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
     fit = _fit_mesh if config.method == "mesh" else _fit_field
-    mesh, colour_at, explained = fit(seen, start, config, agreement.outline_weight, progress)
-    if explained < _EXPLAINED:
-        raise ReconstructionError(
-            f"No surface explains the views: their colours agree by {max(explained, 0):.0%} only. Are they "
-            "paired with each other's cameras, mirrored, or the cameras in another convention?"
-        )
-    return FittedSurface(mesh, colour_at, head, seen)
+    mesh, colour_at, shares = fit(seen, start, config, agreement.outline_weight, progress)
+    explained = torch.ones(len(views)).index_copy_(0, kept, shares.cpu())
+    return FittedSurface(mesh, colour_at, head, seen), explained
 
 
 def _fit_mesh(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, float]:
+) -> tuple[Mesh, ColourAt, Tensor]:
     steps = replace(config.mesh, mask=outline_weight * config.mesh.mask)
     begun = extract_mesh(start, config.faces)
     found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress)
@@ -136,7 +155,7 @@ def _fit_mesh(
 
 def _fit_field(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, float]:
+) -> tuple[Mesh, ColourAt, Tensor]:
     steps = replace(config.field, mask=outline_weight * config.field.mask)
     device = views.masks.device
     found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, progress=progress, device=device)

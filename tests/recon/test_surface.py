@@ -148,6 +148,18 @@ def test_the_wrong_cameras_are_refused(views: MultiViewOutput, order: str, metho
         reconstruct_surface(replace(views, cameras=views.cameras[rows]), HASTY[method], progress=False)
 
 
+@both
+def test_two_views_with_each_other_s_cameras_are_left_out(
+    views: MultiViewOutput, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their outlines are nearly the same: the colours tell."""
+    rows = [1, 0, *range(2, 12)]
+    found = fit_surface(replace(views, cameras=views.cameras[rows]), HASTY[method], progress=False)
+    assert len(found.seen) == 10
+    assert [r.args for r in caplog.records if "not what the others show" in r.message] == [(0,), (1,)]
+    assert egg_distance(found.mesh.vertices).median() < 0.004
+
+
 def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
     two = MultiViewOutput(views.tensor()[:2], views.masks[:2], views.cameras[:2])
     empty = replace(views, masks=torch.zeros_like(views.masks))
