@@ -1,4 +1,7 @@
-"""Do the views belong to their cameras? What all masks carve out of the volume must show the masks again."""
+"""Do the views belong to their cameras?
+
+Before the fit: what all masks carve out of the volume must show the masks again. After it: what a surface explains.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,11 @@ _AGREES = 0.85  # intersection over union from which a view belongs to the other
 _STRAYS = 0.25  # share of views that may be left out
 _LOOSE, _TIGHT = 0.95, 0.975  # mean overlaps: masks 3 px off leave 0.92 to 0.957, true ones 0.978 to 0.993
 _LEAST = 1 / 3  # of an outline's weight that loose masks keep
+_EVEN = 0.02  # a colour's deviation in pictures that show nothing but one colour and noise
+# neighbours with each other's cameras have shares of -0.1 to 0.6 and 4 times the others' error; a network's odd view
+# 0.2 and 1.3 times, a view among faulty ones 0.7 and 1.5 times
+_EXPLAINED, _WORSE = 0.65, 2.5
+_BESIDE = 0.75  # of the largest error
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,32 @@ class Agreement:
         """
         share = (float(self.overlap[self.trusted].mean()) - _LOOSE) / (_TIGHT - _LOOSE)
         return _LEAST + (1 - _LEAST) * min(max(share, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How well a surface explains the colours of N views."""
+
+    overall: float  # share of the variance of all views' colours, at most 1
+    shares: Tensor  # [N] of each view's
+    errors: Tensor  # [N] root mean square colour difference from what the surface, or the others, show
+
+    @classmethod
+    def of(cls, wrong: Tensor, apart: Tensor, weight: Tensor, left: Tensor | None = None) -> Explained:
+        """From sums [N] over each view: squared errors, squared distances from its own mean colour, weights.
+
+        left: squared errors in the end, where `wrong` is judged by the other views alone.
+        """
+        weight = 3 * weight.clamp(min=1e-6)
+        apart = apart + _EVEN**2 * weight
+        overall = 1 - (wrong if left is None else left).sum() / apart.sum()
+        return cls(float(overall), (1 - wrong / apart).cpu(), (wrong / weight).sqrt().cpu())
+
+    @property
+    def strays(self) -> Tensor:
+        """[N] bool: far worse explained than the others. Not those that suffer from worse ones beside them."""
+        worst = self.errors > max(_WORSE * float(self.errors.median()), _BESIDE * float(self.errors.max()))
+        return worst & (self.shares < _EXPLAINED)
 
 
 def check_agreement(masks: Tensor, cameras: Cameras) -> Agreement:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gen3dface.cameras import Cameras
+from gen3dface.recon.agreement import Explained
 from gen3dface.recon.distance_grid import DistanceGrid, corner_points
 from gen3dface.recon.opacity import section_opacity, section_weights
 from gen3dface.recon.pixels import Pixels, Rays
@@ -20,7 +21,6 @@ from gen3dface.recon.sdf_field import SDFField
 # corners of a tetrahedron: four samples give a gradient and a Laplacian
 _CORNERS = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 _JUDGED = 8192  # pixels that tell how well the views are explained
-_EVEN = 0.02  # a colour's deviation in pictures that show nothing but one colour and noise
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FittedField:
     """A field, and how well it explains its views."""
 
     field: SDFField
-    explained: Tensor  # [N] share of the variance of each view's colours, at most 1
+    explained: Explained
 
 
 def fit_field(
@@ -149,16 +149,16 @@ class _Fit:
         return seen, _Shot(points, distances, shown, deepest, least)
 
     @torch.no_grad()
-    def explained(self) -> Tensor:
-        """[N]: 1 - (squared error / variance) of covered pixels' colours."""
+    def explained(self) -> Explained:
+        """By covered pixels."""
         rays = self.pixels.draw(_JUDGED, self.random)
         seen, _ = self._shoot(rays, self.config.width[1])
         covered = rays.mask > 0.9
         view, true = rays.view[covered], rays.colour[covered]
-        count = self._by_view(view, torch.ones_like(true)).clamp(min=1)
-        apart = true - (self._by_view(view, true) / count)[view]
+        count = self._by_view(view, torch.ones_like(true))
+        apart = true - (self._by_view(view, true) / count.clamp(min=1))[view]
         wrong, spread = (self._by_view(view, e.square()).sum(1) for e in (seen[covered] - true, apart))
-        return 1 - wrong / (spread + _EVEN**2 * count.sum(1))
+        return Explained.of(wrong, spread, count[:, 0])
 
     def _by_view(self, view: Tensor, values: Tensor) -> Tensor:
         """Sums [N, 3] of values [P, 3] of pixels of these views [P]."""

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from gen3dface.cameras import Cameras
 from gen3dface.raster import rasterize
+from gen3dface.recon.agreement import Explained
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.large_steps import LargeSteps
 from gen3dface.recon.outlines import Outline, mask_distances, outline_of, unique_edges
@@ -33,7 +34,6 @@ _SQUARELY = 0.05  # weight from which a view sees a vertex; two are needed to te
 _CORE = 0.9  # coverage from which a pixel shows the head alone
 _ROUND = 0.01  # colour differences below this count squared
 _PERCENT = 100.0  # outlines are measured in hundredths of the picture's side
-_EVEN = 0.02  # a colour's deviation in pictures that show nothing but one colour and noise
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class FittedMesh:
 
     mesh: Mesh
     colours: Tensor  # [V, 3] in 0..1; the surroundings' where no view sees
-    explained: Tensor  # [N] share of each view's variance of colours that the other views explain, at most 1
+    explained: Explained
 
 
 def fit_mesh(
@@ -168,14 +168,13 @@ class _Fit:
         spread = _run_on(self._mean(colours).T, known, self.edges)
         return FittedMesh(Mesh(vertices.cpu(), self.faces.cpu()), spread.clamp(0, 1), self._explained(colours))
 
-    def _explained(self, colours: Tensor) -> Tensor:
-        """[N]: 1 - (squared distance from what the others show / variance) of views' colours [N, 3, V]."""
-        weight = self.weights[:, None] * self.told
-        rest = (1 - self.weights[:, None]).clamp(min=1e-3)
-        others = (self._mean(colours) - self.weights[:, None] * colours) / rest
+    def _explained(self, colours: Tensor) -> Explained:
+        """How far views' colours [N, 3, V] are what the others show, and in the end what all show."""
+        weight, mean = self.weights[:, None] * self.told, self._mean(colours)
+        others = (mean - self.weights[:, None] * colours) / (1 - self.weights[:, None]).clamp(min=1e-3)
         own = (weight * colours).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=1e-6)
-        wrong, apart = ((weight * (colours - c).square()).sum((1, 2)) for c in (others, own))
-        return 1 - wrong / (apart + _EVEN**2 * 3 * weight.sum((1, 2)).clamp(min=1e-6))
+        wrong, apart, left = ((weight * (colours - c).square()).sum((1, 2)) for c in (others, own, mean))
+        return Explained.of(wrong, apart, weight.sum((1, 2)), left)
 
 
 def blurred(images: Tensor, masks: Tensor, deviation: float) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from gen3dface.errors import AssetError, ReconstructionError
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.recon.agreement import Agreement, check_agreement
+from gen3dface.recon.agreement import Agreement, Explained, check_agreement
 from gen3dface.recon.distance_grid import DistanceGrid
 from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, fit_field, snapshot
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _LEAST_VIEWS = 3
 _RIM = 0.02  # of a picture's width that outlines which count nothing are off
-_EXPLAINED = 0.45  # share of a view's variance of colours from which it belongs to the others: faulty ones have .7
+_EXPLAINED = 0.5  # share of the colours' variance that a surface of matching views explains, at least
 _STRAYS = 0.25  # share of views that may be left out
 
 
@@ -107,25 +107,26 @@ def fit_surface(
     _check(views.tensor().float(), views)
     belongs = torch.ones(len(views), dtype=torch.bool)
     while True:
-        fitted, explained = _fitted(views, belongs, config, model, progress)
-        strays = explained < _EXPLAINED
-        if not bool(strays.any()):
+        fitted, explained, kept = _fitted(views, belongs, config, model, progress)
+        strays = kept[explained.strays]
+        belongs[strays] = False
+        few = (~belongs).sum() <= _STRAYS * len(views)
+        if few and not len(strays) and explained.overall >= _EXPLAINED:
             return fitted
-        belongs &= ~strays
-        if (~belongs).sum() > _STRAYS * len(views):
+        if not few or not len(strays):
             raise ReconstructionError(
-                f"No surface explains the views: the colours of {int((~belongs).sum())} of {len(views)} are not what "
-                "the others show. Are they paired with each other's cameras, mirrored, or the cameras in another "
-                "convention?"
+                f"No surface explains the views: their colours agree by {max(explained.overall, 0):.0%} only, and "
+                f"{int((~belongs).sum())} of {len(views)} do not fit the others. Are they paired with each other's "
+                "cameras, mirrored, or the cameras in another convention?"
             )
-        for view in strays.nonzero()[:, 0].tolist():
+        for view in strays.tolist():
             logger.warning("the colours of view %d are not what the others show there; it is left out", view)
 
 
 def _fitted(
     views: MultiViewOutput, belongs: Tensor, config: SurfaceConfig, model: HeadModel, progress: bool
-) -> tuple[FittedSurface, Tensor]:
-    """The surface of the views that belong to each other, and how well each of N views is explained (1: left out)."""
+) -> tuple[FittedSurface, Explained, Tensor]:
+    """The surface of the views that belong to each other, how well it explains them, and which they are."""
     rows = belongs.nonzero()[:, 0]
     agreement = check_agreement(views.masks[rows], views.cameras[rows])
     for view in rows[~agreement.trusted.cpu()].tolist():
@@ -139,14 +140,13 @@ def _fitted(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
     fit = _fit_mesh if config.method == "mesh" else _fit_field
-    mesh, colour_at, shares = fit(seen, start, config, agreement.outline_weight, progress)
-    explained = torch.ones(len(views)).index_copy_(0, kept, shares.cpu())
-    return FittedSurface(mesh, colour_at, head, seen), explained
+    mesh, colour_at, explained = fit(seen, start, config, agreement.outline_weight, progress)
+    return FittedSurface(mesh, colour_at, head, seen), explained, kept
 
 
 def _fit_mesh(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, Tensor]:
+) -> tuple[Mesh, ColourAt, Explained]:
     steps = replace(config.mesh, mask=outline_weight * config.mesh.mask)
     begun = extract_mesh(start, config.faces)
     found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress)
@@ -155,7 +155,7 @@ def _fit_mesh(
 
 def _fit_field(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, Tensor]:
+) -> tuple[Mesh, ColourAt, Explained]:
     steps = replace(config.field, mask=outline_weight * config.field.mask)
     device = views.masks.device
     found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, progress=progress, device=device)
