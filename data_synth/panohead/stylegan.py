@@ -42,24 +42,31 @@ class Mapping(nn.Module):
 
 
 class Block(nn.Module):
-    """One resolution of a synthesis network with skip connections; the first has a constant for its input."""
+    """One resolution of a synthesis network with skip connections; the first has a constant for its input.
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, side: int, channels: int, clamp: float | None) -> None:
+    up: whether what comes in has half the side.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, side: int, channels: int, clamp: float | None, up: bool = True
+    ) -> None:
         super().__init__()
         if inputs:
-            self.conv0 = StyledConv(inputs, outputs, w_dim, side, True, clamp)
+            self.conv0 = StyledConv(inputs, outputs, w_dim, side, up, clamp)
         else:
             self.const = nn.Parameter(torch.randn(outputs, side, side))
         self.conv1 = StyledConv(outputs, outputs, w_dim, side, False, clamp)
         self.torgb = ToChannels(outputs, channels, w_dim, clamp)
-        self.convolutions = 2 if inputs else 1
+        self._up = up
 
-    def forward(self, x: Tensor | None, image: Tensor | None, ws: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
         """ws [B, convolutions + 1, w_dim] -> features and image, at this block's resolution."""
-        x = self.const.repeat(len(ws), 1, 1, 1) if x is None else self.conv0(x, ws[:, 0])
-        x = self.conv1(x, ws[:, -2])
+        x = self.const.repeat(len(ws), 1, 1, 1) if x is None else self.conv0(x, ws[:, 0], noise)
+        x = self.conv1(x, ws[:, -2], noise)
         y = self.torgb(x, ws[:, -1])
-        return x, y if image is None else upsampled(image) + y
+        if image is not None:
+            y = y + (upsampled(image) if self._up else image)
+        return x, y
 
 
 class Synthesis(nn.Module):
