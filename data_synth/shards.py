@@ -7,7 +7,6 @@ bytes.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import secrets
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import DataError, OutputError
-from gen3dface.files import write_atomically, write_failure
+from gen3dface.files import file_sha256, write_atomically, write_failure
 
 FORMAT = "gen3dface.shard.1"
 MOST_SAMPLE_BYTES = 1 << 29
@@ -164,17 +163,3 @@ def verify_shards(folder: str | os.PathLike[str]) -> Iterator[str]:
                 read_entry(shard, entry)
         except (DataError, OSError) as error:
             yield f"{shard.name}: {error}"
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: BinaryIO) -> str:
-    """Python 3.10 has no `hashlib.file_digest`."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

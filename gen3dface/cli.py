@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gen3dface import __version__
-from gen3dface.conversion.kinds import Peer, Source
+from gen3dface.conversion.kinds import GeneratorSource, Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gen3dface.outputs.batch import Outcome
     from gen3dface.outputs.report import Settings
 
+_CONVERTIBLE = [kind.value for kind in (*Source, *GeneratorSource)]
 FAILED, USAGE = 1, 2  # exit codes; 0: all went well
 SURFACE_SUFFIXES = (".glb", ".obj", ".ply")
 
@@ -226,7 +227,7 @@ def _device(wanted: str | None) -> str:
 @app.command()
 def convert(
     given: Annotated[
-        list[str], typer.Argument(metavar=f"{{{','.join(Source)}}} CKPT", help="With --export: DIR, a saved pipeline.")
+        list[str], typer.Argument(metavar=f"{{{','.join(_CONVERTIBLE)}}} CKPT", help="With --export: DIR, a pipeline.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new folder; with --export the new file.")],
     export: Annotated[Peer | None, typer.Option(help="Write DIR as a checkpoint under this peer's names.")] = None,
@@ -242,15 +243,21 @@ def convert(
 ) -> None:
     """Turn a public checkpoint into a folder for Gen3DFacePipeline.from_pretrained, and back.
 
-    gen3dface convert syncdreamer CKPT -o DIR; gen3dface convert --export syncdreamer DIR -o CKPT.safetensors
+    gen3dface convert syncdreamer CKPT -o DIR; gen3dface convert --export syncdreamer DIR -o CKPT.safetensors;
+    gen3dface convert panohead PKL -o DIR: a generator of heads; nothing in the pickle is executed.
     """
     wanted = 1 if export else 2
     if len(given) != wanted:
         _usage(f"give {'one saved pipeline' if export else 'a kind of checkpoint and its file'}")
     if export and (config or image_encoder or seed):
         _usage("--config, --image-encoder and --seed are not for --export")
-    if not export and given[0] not in list(Source):
-        _usage(f"unknown kind {given[0]!r}; known are {', '.join(Source)}")
+    if not export and given[0] not in _CONVERTIBLE:
+        _usage(f"unknown kind {given[0]!r}; known are {', '.join(_CONVERTIBLE)}")
+    if given[0] in list(GeneratorSource):
+        from gen3dface.data_synth.panohead.checkpoint import convert_generator
+
+        typer.echo(convert_generator(GeneratorSource(given[0]).value, Path(given[1]), out))
+        return
     from gen3dface.conversion.convert import convert_checkpoint, export_checkpoint
 
     if export:

@@ -20,10 +20,10 @@ from gen3dface import __version__
 from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.conversion.ldm_keys import CONV_IN, import_ldm, ldm_ignores
 from gen3dface.conversion.peer_keys import IGNORED, export_peer, import_peer, import_start, left_behind
-from gen3dface.conversion.read import file_sha256, read_state_dict
+from gen3dface.conversion.read import read_state_dict
 from gen3dface.conversion.saved import saved_models
 from gen3dface.errors import CheckpointError, OutputError
-from gen3dface.files import write_failure
+from gen3dface.files import file_sha256, write_failure
 from gen3dface.models.build import Models, build_models, load_config
 from gen3dface.outputs.staging import staged_folder
 from gen3dface.pipelines.gen3dface_pipeline import Gen3DFacePipeline

@@ -19,3 +19,10 @@ class Source(str, Enum):
     morphable_diffusion = "morphable-diffusion"
     zero123 = "zero123"
     sd15 = "sd15"
+
+
+class GeneratorSource(str, Enum):
+    """Generators of heads that training data are made with."""
+
+    panohead = "panohead"
+    eg3d = "eg3d"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -56,15 +55,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path.name} holds no tensors by name, neither at its top nor under 'state_dict'.")
     return tensors
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hex digest of a file, to record where converted weights came from."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_safetensors(path: Path) -> Mapping[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from gen3dface import __version__
+from gen3dface.files import file_sha256
 from gen3dface.outputs.stages import SEEDLESS
 
 FORMAT = "gen3dface.report.1"
@@ -94,15 +94,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_report(path: Path) -> dict[str, Any] | None:

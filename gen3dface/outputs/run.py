@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gen3dface.files import write_atomically
+from gen3dface.files import file_sha256, write_atomically
 from gen3dface.outputs.inputs import readable_name
 from gen3dface.outputs.page import write_page
 from gen3dface.outputs.pictures import contact_sheet, encode, to_bytes, write_json
-from gen3dface.outputs.report import Report, Settings, file_sha256
+from gen3dface.outputs.report import Report, Settings
 from gen3dface.outputs.stages import Stages
 from gen3dface.outputs.staging import staged_folder
 from gen3dface.outputs.turntable import render_turntable, write_video

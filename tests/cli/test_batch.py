@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from gen3dface import __version__, cli
 from gen3dface.errors import AssetError, OutputError
+from gen3dface.files import file_sha256
 from gen3dface.outputs import report
 from gen3dface.outputs.batch import run_photos
 from gen3dface.outputs.gallery import check_gallery
 from gen3dface.outputs.inputs import find_photos
-from gen3dface.outputs.report import Settings, file_sha256
+from gen3dface.outputs.report import Settings
 from gen3dface.outputs.stages import Stages
 
 pytestmark = pytest.mark.usefixtures("short_turntable")

@@ -17,8 +17,8 @@ from gen3dface.conversion.key_map import export_state
 from gen3dface.conversion.kinds import Peer, Source
 from gen3dface.conversion.ldm_keys import CONV_IN, ldm_keys
 from gen3dface.conversion.peer_keys import export_peer
-from gen3dface.conversion.read import file_sha256
 from gen3dface.errors import CheckpointError, Gen3DFaceError, OutputError
+from gen3dface.files import file_sha256
 from gen3dface.models.build import Models, build_models
 from gen3dface.pipelines import Gen3DFacePipeline
 from tests.conversion.test_peer_keys import TINY, ZERO123

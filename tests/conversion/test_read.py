@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gen3dface.conversion.read import file_sha256, read_state_dict
+from gen3dface.conversion.read import read_state_dict
 from gen3dface.errors import CheckpointError
+from gen3dface.files import file_sha256
 
 
 def test_plain_nested_and_safetensors_give_the_same_tensors(tmp_path: Path) -> None:

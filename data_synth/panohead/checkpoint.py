@@ -1,0 +1,180 @@
+"""Official generators' pickles to folders of safetensors and JSON, and folders to generators."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from gen3dface.data_synth.panohead.generator import EG3D, Generator, GeneratorConfig
+from gen3dface.data_synth.panohead.pickle_reader import Shell, read_pickle
+from gen3dface.data_synth.panohead.rendering import RenderingConfig
+from gen3dface.errors import CheckpointError, OutputError
+from gen3dface.files import file_sha256, write_atomically, write_failure
+
+GeneratorKind = Literal["panohead", "eg3d"]
+LICENCES = {
+    "panohead": "non-commercial (PanoHead: its statements conflict, the strictest is taken)",
+    "eg3d": "non-commercial (EG3D: NVIDIA Source Code License)",
+}
+_WEIGHTS, _CONFIG = "generator.safetensors", "config.json"
+_FORMAT = "gen3dface.generator.1"
+_DEEPEST = 16  # modules within modules
+_FILTER = "resample_filter"
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+def convert_generator(kind: GeneratorKind, path: Path, out: Path) -> Path:
+    """Write the averaged generator of an official pickle into a folder.
+
+    Nothing of the pickle is executed, see `pickle_reader`. The folder notes the pickle's sha256 and licence.
+
+    Raises:
+        CheckpointError: no such generator is in the file, or what is there does not fit.
+        OutputError: the folder cannot be written, or is not empty.
+    """
+    content = read_pickle(path)
+    shell = content.get("G_ema") if isinstance(content, dict) else None
+    if not isinstance(shell, Shell):
+        raise CheckpointError(f"'{path}' holds no averaged generator (G_ema).")
+    tensors = dict(_tensors(shell, ""))
+    state = {name: t.contiguous() for name, t in tensors.items() if not name.endswith(_FILTER)}
+    _check_filters({name: t for name, t in tensors.items() if name.endswith(_FILTER)})
+    config = _config(kind, state, shell.state, path)
+    _filled(config, state, str(path))
+    note = {"format": _FORMAT, "kind": kind, "licence": LICENCES[kind], "sha256": file_sha256(path), **asdict(config)}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        occupied = any(out.iterdir())
+    except OSError as error:
+        raise OutputError(write_failure(out, error)) from error
+    if occupied:
+        raise OutputError(f"'{out}' is not empty; choose another folder.")
+    write_atomically(out / _WEIGHTS, save(state))
+    write_atomically(out / _CONFIG, json.dumps(note, indent=1, sort_keys=True).encode())
+    return out
+
+
+def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
+    """The generator of a folder that `convert_generator` wrote, in evaluation mode, and the folder's note.
+
+    Raises:
+        CheckpointError: files are missing or damaged, or weights and configuration do not fit.
+    """
+    try:
+        note = json.loads((folder / _CONFIG).read_text())
+        if note["format"] != _FORMAT or note["kind"] not in LICENCES:
+            raise CheckpointError(f"'{folder}' is no generator of this package.")
+        fields = {name: note[name] for name in asdict(GeneratorConfig())}
+        rendering = RenderingConfig(**fields.pop("rendering"))
+        axes = tuple(tuple(order) for order in fields.pop("axes"))
+        config = GeneratorConfig(**fields, rendering=rendering, axes=axes)
+        state = load_file(folder / _WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
+    return _filled(config, state, str(folder)).eval().requires_grad_(False), note
+
+
+def _tensors(shell: Shell, prefix: str, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by their full names."""
+    if depth > _DEEPEST:
+        raise CheckpointError("its modules are nested too deeply")
+    for group in ("_parameters", "_buffers"):
+        for name, value in _entries(shell, group):
+            if isinstance(value, Tensor):
+                yield prefix + name, value.detach()
+    for name, module in _entries(shell, "_modules"):
+        if isinstance(module, Shell):
+            yield from _tensors(module, f"{prefix}{name}.", depth + 1)
+
+
+def _entries(shell: Shell, group: str) -> Iterator[tuple[str, object]]:
+    found = shell.state.get(group) or {}
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"its {group} are no dictionary")
+    for name, value in found.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise CheckpointError(f"a part of it is called {name!r:.80}")
+        yield name, value
+
+
+def _check_filters(filters: Mapping[str, Tensor]) -> None:
+    """All of them are the one that is built in here."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    for name, values in filters.items():
+        if values.shape != (4, 4) or not torch.allclose(values.float(), torch.outer(taps, taps), atol=1e-6):
+            raise CheckpointError(f"{name} is another filter than StyleGAN2's, which this generator has built in.")
+
+
+def _config(
+    kind: GeneratorKind, state: Mapping[str, Tensor], attributes: dict[str, Any], path: Path
+) -> GeneratorConfig:
+    """From shapes, and from the sampling options that the pickle notes."""
+    base = EG3D if kind == "eg3d" else GeneratorConfig()
+    try:
+        w_dim = len(state["backbone.mapping.w_avg"])
+        plane_side = max(int(n.split(".")[2][1:]) for n in state if n.startswith("backbone.synthesis.b"))
+        last = state[f"backbone.synthesis.b{plane_side}.torgb.weight"]
+        return replace(
+            base,
+            side=len(state["superresolution.block1.conv0.noise_const"]),
+            raw_side=_number(attributes.get("neural_rendering_resolution", base.raw_side), 4, 512, "raw resolution"),
+            z_dim=state["backbone.mapping.fc0.weight"].shape[1] - w_dim,
+            c_dim=state["backbone.mapping.embed.weight"].shape[1],
+            w_dim=w_dim,
+            base=last.shape[1] * plane_side,
+            most=len(state["backbone.synthesis.b4.const"]),
+            plane_side=plane_side,
+            depth=last.shape[0] // 96,
+            rendering=_rendering(attributes.get("rendering_kwargs"), base.rendering),
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is no generator of {kind}: {error}") from error
+
+
+def _rendering(options: object, base: RenderingConfig) -> RenderingConfig:
+    if not isinstance(options, dict):
+        return base
+    near, far = (_number(options.get(n, d), 0, 100, n) for n, d in (("ray_start", base.near), ("ray_end", base.far)))
+    return replace(
+        base,
+        coarse=_number(options.get("depth_resolution", base.coarse), 2, 1024, "depth_resolution"),
+        fine=_number(options.get("depth_resolution_importance", base.fine), 0, 1024, "depth_resolution_importance"),
+        near=near,
+        far=far,
+        side=_number(options.get("box_warp", base.side), 1e-3, 100, "box_warp"),
+    )
+
+
+def _number(value: object, low: float, high: float, name: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise CheckpointError(f"its {name} is {value!r:.80}, no number")
+    if not low <= value <= high:
+        raise CheckpointError(f"its {name} is {value}, expected {low} to {high}")
+    return value
+
+
+def _filled(config: GeneratorConfig, state: Mapping[str, Tensor], source: str) -> Generator:
+    """Raises `CheckpointError` unless names and shapes are those of the configuration, and the numbers finite."""
+    with torch.device("meta"):
+        try:
+            generator = Generator(config)
+        except (KeyError, RuntimeError, ZeroDivisionError) as error:
+            raise CheckpointError(f"'{source}': no generator has the shape that it says ({error}).") from error
+    wrong = [name for name, values in state.items() if not values.isfinite().all()]
+    if wrong:
+        raise CheckpointError(f"'{source}': {wrong[0]} holds NaN or infinite values.")
+    try:
+        generator.load_state_dict({n: t.float() for n, t in state.items()}, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"'{source}': {error}") from error
+    return generator

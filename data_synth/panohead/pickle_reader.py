@@ -1,0 +1,127 @@
+"""Official generators' pickles as plain values: nothing in them is imported or executed.
+
+They hold the source code of their classes and run it when they are loaded. Here a class is an inert shell that keeps
+its state, the code is left lying, and whatever is not on the list below is refused by its name.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen3dface.errors import CheckpointError
+
+MOST_BYTES = 8 << 30
+_SHELLS = ("training.", "torch_utils.", "torch.nn.modules.")  # whose classes are kept as shells
+
+
+class Shell:
+    """An object of a class that was not loaded; `state` is what it held."""
+
+    state: dict[str, Any]
+
+    def __new__(cls, *args: object, **kwargs: object) -> Shell:
+        shell = object.__new__(cls)
+        object.__setattr__(shell, "state", {})
+        return shell
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        object.__setattr__(self, "state", state if isinstance(state, dict) else {})
+
+
+class _NumpyType:
+    """`numpy.dtype(code)`, its byte order being little as on every machine that made such a file."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = code
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_pickle(path: Path) -> Any:
+    """What a pickle holds: dictionaries, lists, numbers, texts, tensors, and `Shell`s for everything else.
+
+    Raises:
+        CheckpointError: it cannot be read, is damaged or too large, or asks for something that is not on the list.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"'{path}' has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} are read.")
+        with open(path, "rb") as file:
+            return _Reader(file).load()
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
+    except (OSError, EOFError, pickle.UnpicklingError, RecursionError, MemoryError) as error:
+        raise CheckpointError(f"'{path}' cannot be read as a pickle: {error}") from error
+    except Exception as error:  # damaged bytes fail in whatever way the values that they name fail
+        raise CheckpointError(f"'{path}' is damaged: {error!r}") from error
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = _KNOWN.get((module, name))
+        if found is not None:
+            return found
+        if f"{module}.".startswith(_SHELLS) and name.isidentifier() and not name.startswith("_"):
+            return type(name, (Shell,), {})
+        raise CheckpointError(f"it asks for {module}.{name}, which no generator needs; it may be malicious")
+
+
+def _persistent(meta: object) -> Shell:
+    """An object whose class comes as source code: its state alone."""
+    if not isinstance(meta, dict) or meta.get("type") != "class":
+        raise CheckpointError("an object of unknown making is in it")
+    shell = Shell()
+    shell.__setstate__(meta.get("state"))
+    return shell
+
+
+def _storage(data: object) -> Any:
+    if not isinstance(data, bytes):
+        raise CheckpointError("a tensor's data are no bytes")
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+    typed = cast(Any, storage)  # a damaged one fails below
+    values = torch.tensor([], dtype=typed.dtype)
+    return values.set_(typed._untyped_storage, offset, torch.Size(size), tuple(stride))
+
+
+def _parameter(data: object, *_: object) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise CheckpointError("a parameter is no tensor")
+    return data
+
+
+def _scalar(kind: object, data: object) -> float | int | bool:
+    code = kind.code if isinstance(kind, _NumpyType) else None
+    if not isinstance(code, str) or code[:1] not in "biuf" or not isinstance(data, (bytes, str)):
+        raise CheckpointError("a number of an unknown kind is in it")
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    return cast("float | int | bool", np.frombuffer(raw, code)[0].item())
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("dnnlib.util", "EasyDict"): dict,
+    ("dnnlib", "EasyDict"): dict,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch.storage", "_load_from_bytes"): _storage,
+    ("numpy", "dtype"): _NumpyType,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+}

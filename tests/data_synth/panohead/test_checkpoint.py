@@ -1,0 +1,146 @@
+"""Official pickles: converted bit for bit, and hostile ones refused with nothing run."""
+
+import functools
+import io
+import json
+import os
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from gen3dface import cli
+from gen3dface.data_synth.panohead.checkpoint import convert_generator, load_generator
+from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
+from gen3dface.data_synth.panohead.pickle_reader import read_pickle
+from gen3dface.data_synth.panohead.rendering import RenderingConfig
+from gen3dface.errors import CheckpointError, OutputError
+from gen3dface.files import file_sha256
+from tests.data_synth.panohead.official_pickle import Call, replacing_a_class, write_official
+
+TINY = GeneratorConfig(
+    side=128, raw_side=16, base=256, most=8, plane_side=32, rendering=RenderingConfig(coarse=6, fine=5, near=2.2)
+)
+OPTIONS = {"depth_resolution": 6, "depth_resolution_importance": 5, "ray_start": 2.2, "ray_end": 3.3, "box_warp": 1}
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> tuple[Generator, Path]:
+    torch.manual_seed(0)
+    generator = Generator(TINY)
+    write_official(tmp_path / "official.pkl", generator, OPTIONS, 16)
+    return generator, tmp_path / "official.pkl"
+
+
+def test_a_genuine_pickle_converts_bit_for_bit(official: tuple[Generator, Path], tmp_path: Path) -> None:
+    generator, path = official
+    arguments = ["convert", "panohead", str(path), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    found, note = load_generator(tmp_path / "out")
+    assert found.config == TINY
+    ours, theirs = found.state_dict(), generator.state_dict()
+    assert list(ours) == list(theirs) and all(torch.equal(ours[n], theirs[n]) for n in ours)
+    assert note["sha256"] == file_sha256(path) and "non-commercial" in note["licence"]
+    with pytest.raises(OutputError, match="not empty"):
+        convert_generator("panohead", path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (Call(os.system, "touch {}"), "system"),
+        (Call(subprocess.check_output, ["touch", "{}"]), "check_output"),
+        (Call(functools.partial, os.system, "touch {}"), "partial"),
+        (Call(eval, "open('{}', 'w')"), "eval"),
+        (Call(getattr, "os", "system"), "getattr"),
+        (Call(torch.load, "{}"), "load"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_hostile_calls_are_refused_by_name(call: Call, named: str, nested: bool, tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    function, arguments = call.made
+    harm = Call(function, *(_aimed(argument, marker) for argument in arguments))
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps({"G_ema": [harm]} if nested else harm))
+    with pytest.raises(CheckpointError, match=rf"{named}, which no generator needs"):
+        convert_generator("panohead", path, tmp_path / "out")
+    assert not marker.exists() and not (tmp_path / "out").exists()
+
+
+def _aimed(argument: Any, marker: Path) -> Any:
+    if isinstance(argument, list):
+        return [_aimed(part, marker) for part in argument]
+    return argument.format(marker) if isinstance(argument, str) else argument
+
+
+def test_hostile_storage_is_refused(tmp_path: Path) -> None:
+    """A tensor's bytes are a pickle of their own."""
+    marker = tmp_path / "executed"
+    inner = io.BytesIO()
+    torch.save(Call(os.system, f"touch {marker}"), inner)
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps(Call(torch.storage._load_from_bytes, inner.getvalue())))
+    with pytest.raises(CheckpointError, match="system"):
+        read_pickle(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.type", "gen3dface.cli.app"])
+def test_class_replacement_is_refused(target: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(replacing_a_class(target))
+    with pytest.raises(CheckpointError, match=target.replace(".", r"\.")):
+        read_pickle(path)
+
+
+def test_source_in_the_pickle_is_not_executed(official: tuple[Generator, Path]) -> None:
+    """`SystemExit` would end this test."""
+    assert b"raise SystemExit" in official[1].read_bytes()
+    assert isinstance(read_pickle(official[1]), dict)
+
+
+def test_what_does_not_fit_is_named(official: tuple[Generator, Path], tmp_path: Path) -> None:
+    generator, path = official
+    for number, (change, message) in enumerate(
+        [
+            ({"ray_start": "auto"}, "ray_start"),
+            ({"depth_resolution": 10**9}, "depth_resolution"),
+            ({"box_warp": float("nan")}, "box_warp"),
+        ]
+    ):
+        write_official(path, generator, {**OPTIONS, **change}, 16)
+        with pytest.raises(CheckpointError, match=message):
+            convert_generator("panohead", path, tmp_path / str(number))
+    write_official(path, generator, OPTIONS, 16)
+    with pytest.raises(CheckpointError, match=r"Unexpected key\(s\).*bcg_synthesis"):
+        convert_generator("eg3d", path, tmp_path / "eg3d")
+    with torch.no_grad():
+        generator.torgb.weight[0, 0] = torch.nan
+    write_official(path, generator, OPTIONS, 16)
+    with pytest.raises(CheckpointError, match=r"torgb\.weight holds NaN"):
+        convert_generator("panohead", path, tmp_path / "nan")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"official\.pkl"):
+        convert_generator("panohead", path, tmp_path / "short")
+    path.write_bytes(pickle.dumps({"G_ema": {}}))
+    with pytest.raises(CheckpointError, match="no averaged generator"):
+        convert_generator("panohead", path, tmp_path / "none")
+
+
+def test_a_damaged_folder_is_named(official: tuple[Generator, Path], tmp_path: Path) -> None:
+    out = convert_generator("panohead", official[1], tmp_path / "out")
+    note = json.loads((out / "config.json").read_text())
+    for wrong in ({**note, "side": 100}, {**note, "kind": "other"}, {"format": 1}, {**note, "plane_side": 64}):
+        (out / "config.json").write_text(json.dumps(wrong))
+        with pytest.raises(CheckpointError, match=str(out)):
+            load_generator(out)
+    (out / "config.json").write_text(json.dumps(note))
+    (out / "generator.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(CheckpointError, match="holds no generator"):
+        load_generator(out)
