@@ -11,11 +11,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-import yaml
-
-from gen3dface.errors import ConfigError, Gen3DFaceError
+from gen3dface.errors import Gen3DFaceError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,10 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
+        from gen3dface.config_files import parse_overrides
         from gen3dface.training.config import load_train_config
         from gen3dface.training.trainer import Trainer
 
-        config = load_train_config(parsed.config, _overrides(parsed.set))
+        config = load_train_config(parsed.config, parse_overrides(parsed.set))
         progress = Trainer(config, parsed.out).fit()
         logging.info("%d of %d steps are done; the run is in %s", progress.step, config.iterations, parsed.out)
     except Gen3DFaceError as error:
@@ -44,16 +42,6 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="replace a value, such as data.cache=/scratch"
     )
     return parser
-
-
-def _overrides(settings: Sequence[str]) -> dict[str, Any]:
-    found = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not (name and equals):
-            raise ConfigError(f"--set takes NAME=VALUE, got {setting!r}.")
-        found[name] = yaml.safe_load(value)
-    return found
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ALLOWED = {
     "similarity": {"cameras"},
     "files": {"errors"},
     "asset_table": set(),
-    "assets": {"asset_table", "errors"},
+    "assets": {"asset_table", "errors", "files"},
     "photo": BASE,
     "heads": BASE,
     "models": BASE,
@@ -36,6 +36,8 @@ ALLOWED = {
 FREE = {
     "__main__",
     "cli",
+    "cli_synth",
+    "config_files",
     "examples",
     "demo",
     "outputs",

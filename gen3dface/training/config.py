@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dface.errors import ConfigError
+from gen3dface.config_files import Section, read_config, validated
 
-_MOST_BYTES = 1 << 20
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SourceConfig(_Section):
+class SourceConfig(Section):
     """One source of samples.
 
     Args:
@@ -34,7 +27,7 @@ class SourceConfig(_Section):
     fold: Literal["train", "test"] = "train"
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """What is trained on.
 
     Args:
@@ -53,7 +46,7 @@ class DataConfig(_Section):
     window: Annotated[int, Field(ge=1)] = 8
 
 
-class DropoutConfig(_Section):
+class DropoutConfig(Section):
     """How often conditions are left out, for guidance: SyncDreamer's four kinds; the paper does not state its rates.
 
     `all` leaves out every one; `concat` the input view and the projected photo; `volume` the volumes; `clip` the
@@ -72,7 +65,7 @@ class DropoutConfig(_Section):
         return self
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     """The loss, see `gen3dface.training.objective`.
 
     Args:
@@ -98,7 +91,7 @@ class ObjectiveConfig(_Section):
     identity: Annotated[float, Field(ge=0)] = 0.0
 
 
-class OptimiserConfig(_Section):
+class OptimiserConfig(Section):
     """AdamW with two learning rates.
 
     Args:
@@ -123,7 +116,7 @@ class OptimiserConfig(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.9999
 
 
-class ValidationConfig(_Section):
+class ValidationConfig(Section):
     """Pictures and PSNR on held-out heads.
 
     Args:
@@ -139,14 +132,14 @@ class ValidationConfig(_Section):
     guidance: Annotated[float | None, Field(ge=0)] = None
 
 
-class LogConfig(_Section):
+class LogConfig(Section):
     """What is told on the way. trackers: accelerate's (`tensorboard`, `wandb`). every: steps."""
 
-    trackers: list[Literal["tensorboard", "wandb"]] = []
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
     every: Annotated[int, Field(ge=1)] = 10
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section):
     """When the run is saved: every so many steps, every so many minutes, and at its end.
 
     Args:
@@ -159,7 +152,7 @@ class CheckpointConfig(_Section):
     dtype: Literal["float32", "float16"] = "float32"
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """A whole run.
 
     Args:
@@ -175,8 +168,8 @@ class TrainConfig(_Section):
 
     model: str | dict[str, Any] | None = None
     init: str | None = None
-    pipeline: dict[str, Any] = {}
-    frozen: list[Literal["image_encoder", "token_projection", "conditioner", "unet"]] = []
+    pipeline: dict[str, Any] = Field(default_factory=dict)
+    frozen: list[Literal["image_encoder", "token_projection", "conditioner", "unet"]] = Field(default_factory=list)
     iterations: Annotated[int, Field(ge=1)] = 48_000
     max_minutes: Annotated[float | None, Field(gt=0)] = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -199,43 +192,10 @@ class TrainConfig(_Section):
 
 
 def load_train_config(config: str | Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
-    """A configuration by name (`mini`, `sd15`) or YAML file.
-
-    Args:
-        overrides: dotted names and values that replace the file's, such as {"data.cache": "/scratch"}.
-
-    Raises:
-        ConfigError: it cannot be read, has unknown names, or values out of range. The message names each.
-    """
-    path = Path(config)
-    if path.suffix != ".yaml":
-        path = Path(str(resources.files("gen3dface.configs") / "train" / f"{path.name}.yaml"))
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path} is too large for a configuration.")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"There is no readable training configuration at {path}: {error}.") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} does not hold a mapping.")
-    for name, value in (overrides or {}).items():
-        _put(data, name.split("."), value)
-    return parse_train_config(data, str(path))
+    """A configuration by name (`mini`, `sd15`) or YAML file; arguments and errors as for `read_config`."""
+    return validated(TrainConfig, *read_config("train", config, overrides))
 
 
 def parse_train_config(data: dict[str, Any], name: str = "configuration") -> TrainConfig:
     """Validate a mapping. Raises `ConfigError` naming every value that does not hold."""
-    try:
-        return TrainConfig.model_validate(data)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{name} does not hold: {'; '.join(faults)}.") from error
-
-
-def _put(data: dict[str, Any], names: list[str], value: Any) -> None:
-    for name in names[:-1]:
-        inner = data.get(name)
-        if not isinstance(inner, dict):
-            inner = data[name] = {}
-        data = inner
-    data[names[-1]] = value
+    return validated(TrainConfig, data, name)

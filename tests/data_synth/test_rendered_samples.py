@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from gen3dface.assets import fetch
 from gen3dface.cameras import Cameras, orbit, rig
 from gen3dface.data_synth.rendered import light_scene, render
 from gen3dface.data_synth.rendered.lights import Light
 from gen3dface.data_synth.rendered.people.person import random_person, scene_of
-from gen3dface.data_synth.rendered.people.skin_library import Skin, load_skins
+from gen3dface.data_synth.rendered.people.skin_library import Skin
 from gen3dface.data_synth.rendered.samples.detector import detected_landmarks
 from gen3dface.data_synth.rendered.samples.lens import random_lens
 from gen3dface.data_synth.rendered.samples.make import make_sample, sit
 from gen3dface.data_synth.rendered.samples.pool import make_samples
 from gen3dface.data_synth.sample import TrainingSample
-from gen3dface.errors import AssetError
 from gen3dface.heads import load_head_model
 from gen3dface.photo.detect import FaceDetector
 from gen3dface.photo.parts import BACKGROUND, FACE_SKIN, HAIR
@@ -122,16 +120,6 @@ def test_coverage_equals_an_independent_mask() -> None:
     alpha = render(lit, camera, supersample=1).rgba[0, 3]
     mask = rasterize(lit.vertices, lit.faces, camera).mask
     assert ((alpha > 0.5) != mask).float().mean() < 0.004
-
-
-@pytest.fixture(scope="module")
-def skins() -> tuple[Skin, ...]:
-    """The true ones, baked into the cache on first use."""
-    try:
-        fetch("yunet")
-        return load_skins()
-    except AssetError as error:
-        pytest.skip(f"needs assets: {error}")
 
 
 @pytest.mark.usefixtures("skins")

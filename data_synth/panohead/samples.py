@@ -1,0 +1,161 @@
+"""Training samples of a generator's heads: a photo, the head estimated from it, and views from all around."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from gen3dface.cameras import Cameras, rig
+from gen3dface.data_synth.panohead.checkpoint import load_generator
+from gen3dface.data_synth.panohead.generator import Generator, Identity, Shown
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.errors import EstimationError
+from gen3dface.estimators import HeadFit, estimate
+from gen3dface.heads import load_head_model
+from gen3dface.photo import load_portrait
+from gen3dface.raster import rasterize
+
+FOCAL, RADIUS = 4.2647, 2.7  # of the training cameras: image sides; the generator's units
+_PITCH = 15.0  # degrees by which the photo's camera is raised or lowered at most
+_CUTOFF = 14  # layers that are truncated
+_STREAM = 6271  # apart from other users of the same seeds
+
+
+def generator_cameras(azimuths: Tensor, elevations: Tensor) -> Tensor:
+    """Training cameras [B, 25] at true angles, degrees [B], around the generator's origin (OpenCV axes).
+
+    The public sampling scripts' polar angle is none: theirs of 40 degrees shows 26.4.
+    """
+    a, e = azimuths.deg2rad(), elevations.deg2rad()
+    back = torch.stack([e.cos() * a.sin(), e.sin(), e.cos() * a.cos()], -1)
+    right = torch.stack([a.cos(), torch.zeros_like(a), -a.sin()], -1)
+    down = torch.linalg.cross(-back, right)
+    pose = torch.eye(4).repeat(len(a), 1, 1)
+    pose[:, :3] = torch.stack([right, down, -back, RADIUS * back], -1)
+    lens = torch.tensor([FOCAL, 0, 0.5, 0, FOCAL, 0.5, 0, 0, 1]).expand(len(a), 9)
+    return torch.cat([pose.flatten(1), lens], 1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the generator's world lies in the head's: x_head = scale * rotation @ x + shift, metres."""
+
+    rotation: Tensor  # [3, 3]
+    shift: Tensor  # [3] metres
+    scale: float  # metres of one unit
+
+    @classmethod
+    def of_photo(cls, photo: Tensor, fit: Cameras, scale: float) -> Placement:
+        """From the one camera [25] that took the photo, as the generator and as the estimator know it."""
+        pose = photo[:16].view(4, 4)  # camera to the generator's world
+        found = fit.world_to_camera[0]
+        # x_camera = scale * R_g^T (x - c_g) = R_f x_head + t_f
+        rotation = found[:3, :3].T @ pose[:3, :3].T
+        shift = -(scale * rotation @ pose[:3, 3]) - found[:3, :3].T @ found[:3, 3]
+        return cls(rotation, shift, scale)
+
+    def generator_cameras(self, cameras: Cameras) -> Tensor:
+        """[N, 25] that see the generator's world as N cameras see the head's."""
+        poses = torch.linalg.inv(cameras.world_to_camera)
+        out = torch.eye(4).repeat(len(cameras), 1, 1)
+        out[:, :3, :3] = self.rotation.T @ poses[:, :3, :3]
+        out[:, :3, 3] = (poses[:, :3, 3] - self.shift) @ self.rotation / self.scale
+        lens = cameras.intrinsics / cameras.intrinsics.new_tensor([[cameras.width], [cameras.height], [1]])
+        return torch.cat([out.flatten(1), lens.flatten(1)], 1)
+
+
+class HeadSampler:
+    """`MakeIdentity` of a converted generator.
+
+    Args:
+        views: a rig's name. size: px of a view. psi: truncation. yaw: degrees to each side of the photo.
+    """
+
+    def __init__(
+        self, generator: Generator, note: dict[str, Any], views: str, size: int, psi: float, yaw: float, device: str
+    ) -> None:
+        self._generator, self._note, self._device = generator.to(device), note, device
+        self._cameras, self._size, self._psi, self._yaw = rig(views, size), size, psi, yaw
+
+    @classmethod
+    def open(cls, folder: Path, views: str, size: int, psi: float, yaw: float, device: str = "cpu") -> HeadSampler:
+        """Raises `CheckpointError` when the folder holds no generator."""
+        return cls(*load_generator(folder), views, size, psi, yaw, device)
+
+    @torch.no_grad()
+    def __call__(self, seed: int) -> TrainingSample:
+        """Raises `NoFaceError`, `EstimationError` and others where the generator drew nothing that is a face."""
+        random = np.random.default_rng([_STREAM, seed])
+        yaw, pitch = float(random.uniform(-self._yaw, self._yaw)), float(random.uniform(-_PITCH, _PITCH))
+        photo = generator_cameras(torch.tensor([yaw]), torch.tensor([pitch]))
+        identity = self.identity(seed)
+        shot = self._shown(identity, photo)
+        name = f"{self._note['kind']}-{seed:09d}"
+        portrait = load_portrait(_png(shot.image[0] / 2 + 0.5))
+        head = estimate(portrait, focal=FOCAL * portrait.width)
+        placement = Placement.of_photo(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
+        views = torch.cat([self._view(identity, c) for c in placement.generator_cameras(self._cameras)])
+        provenance = {
+            "generator": f"gen3dface.{self._note['kind']}.1",
+            "checkpoint": self._note["sha256"],
+            "licences": [self._note["licence"]],
+            "seed": seed,
+            "psi": self._psi,
+            "yaw": round(yaw, 2),
+            "pitch": round(pitch, 2),
+        }
+        return TrainingSample(name, portrait, head, views, self._cameras, provenance)
+
+    def identity(self, seed: int) -> Identity:
+        """Planes and background of a seed's head, as w is when the head is seen from in front."""
+        z = torch.randn(1, self._generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
+        front = generator_cameras(torch.zeros(1), torch.zeros(1))
+        return self._generator.identity(z.to(self._device), front.to(self._device), self._psi, _CUTOFF)
+
+    def _shown(self, identity: Identity, camera: Tensor) -> Shown:
+        shown = self._generator.shown(identity, camera.to(self._device))
+        return Shown(*(t.cpu() for t in vars(shown).values()))
+
+    def _view(self, identity: Identity, camera: Tensor) -> Tensor:
+        """uint8 [1, 4, S, S]: colours over white, and coverage."""
+        shown = self._shown(identity, camera[None])
+        size = (self._size, self._size)
+        colour = F.interpolate(shown.image / 2 + 0.5, size, mode="bilinear", antialias=True).clamp(0, 1)
+        alpha = F.interpolate(shown.mask.clamp(0, 1), size, mode="bilinear", antialias=True)
+        both = torch.cat([colour * alpha + 1 - alpha, alpha], 1)
+        return (both * 255).round().to(torch.uint8)
+
+
+def _scale(depth: Tensor, mask: Tensor, head: HeadFit) -> float:
+    """Metres of the generator's unit: by how far the estimated head's face lies behind its pixels.
+
+    depth, mask: [s, s] along the rays of the photo's camera, in the generator's units.
+    """
+    side = depth.shape[-1]
+    mesh, camera = head.mesh(load_head_model()), head.camera.resized(side, side)
+    seen = rasterize(mesh.vertices, load_head_model().faces, camera)
+    rows = torch.arange(side) + 0.5
+    y, x = torch.meshgrid((rows / side - 0.5) / FOCAL, (rows / side - 0.5) / FOCAL, indexing="ij")
+    along = depth / (1 + x.square() + y.square()).sqrt()  # from distance along the ray to depth
+    both = seen.mask & (mask > 0.9)
+    if not bool(both.any()):
+        raise EstimationError("The estimated head does not lie where the generator drew one.")
+    found = float((seen.depth[both] / along[both]).median())
+    if not math.isfinite(found) or found <= 0:
+        raise EstimationError("The generator's depth is no distance.")
+    return found
+
+
+def _png(picture: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,72 @@
+"""The settings of a synthesis."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gen3dface.cameras import RIGS
+from gen3dface.config_files import Section, read_config, validated
+from gen3dface.errors import ConfigError
+
+Angle = Annotated[float, Field(ge=0, le=90)]
+
+
+class GeneratorChoice(Section):
+    """Who makes the identities.
+
+    Args:
+        kind: `rendered` (people drawn by `gen3dface.data_synth.rendered`), `panohead` or `eg3d`.
+        path: of a generator that `gen3dface convert` wrote; none for `rendered`.
+        psi: truncation of its w. yaw: degrees to each side from which the photo is taken.
+    """
+
+    kind: Literal["rendered", "panohead", "eg3d"] = "rendered"
+    path: str | None = None
+    psi: Annotated[float, Field(ge=0, le=1)] = 0.7
+    yaw: Angle = 60.0
+
+
+class SynthConfig(Section):
+    """What is made: identities number `first` to `first + identities - 1`, each from its number alone.
+
+    Args:
+        views: a rig's name. size: px of a view. per_shard: identities of a shard.
+    """
+
+    generator: GeneratorChoice = GeneratorChoice()
+    identities: Annotated[int, Field(ge=1, le=10_000_000)]
+    first: Annotated[int, Field(ge=0)] = 0
+    views: str = "orbit48"
+    size: Annotated[int, Field(ge=16, le=2048)] = 128
+    per_shard: Annotated[int, Field(ge=1, le=10_000)] = 16
+
+    @property
+    def shards(self) -> int:
+        """How many there will be."""
+        return -(-self.identities // self.per_shard)
+
+    def seeds(self, shard: int) -> range:
+        """Of one shard's identities."""
+        start = self.first + shard * self.per_shard
+        return range(start, min(start + self.per_shard, self.first + self.identities))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that the bytes of a shard depend on; more identities may be asked for later."""
+        values = self.model_dump(exclude={"identities"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_synth_config(config: str | Path, overrides: dict[str, Any] | None = None) -> SynthConfig:
+    """A configuration by name (`rendered`, `panohead`) or YAML file; arguments and errors as for `read_config`."""
+    found = validated(SynthConfig, *read_config("synth", config, overrides))
+    if found.views not in RIGS:
+        raise ConfigError(f"views is {found.views!r}; there are {', '.join(RIGS)}.")
+    if (found.generator.kind == "rendered") != (found.generator.path is None):
+        raise ConfigError("generator.path is the folder of a converted panohead or eg3d; `rendered` has none.")
+    return found

@@ -1,0 +1,102 @@
+"""One shard of a synthesis: made whole, known again when it is there, made anew when it is not what it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.shards import manifest_path, read_manifest, shard_path, write_shard
+from gen3dface.data_synth.synthesis.config import SynthConfig
+from gen3dface.data_synth.synthesis.generators import MakeIdentity
+from gen3dface.errors import DataError, Gen3DFaceError, OutputError
+from gen3dface.files import file_sha256, write_atomically
+
+logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Note:
+    """What became of a shard's seeds. It is written last: a shard without it is not done."""
+
+    fingerprint: str
+    first: int
+    seeds: int
+    made: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)  # seed to reason
+
+
+def note_path(folder: Path, shard: int) -> Path:
+    """Beside the shard."""
+    return shard_path(folder, shard).with_suffix(".note.json")
+
+
+def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
+    """Why a shard has to be made (again); None where it is what it should be, to the last byte.
+
+    An empty text means that nothing of it is there yet.
+    """
+    path, tar = note_path(folder, shard), shard_path(folder, shard)
+    if not path.exists():
+        return "" if not tar.exists() else f"{tar.name} was not finished"
+    seeds = config.seeds(shard)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return f"{path.name} is too large for a note"
+        note = Note(**json.loads(path.read_bytes()))
+        if (note.fingerprint, note.first, note.seeds) != (config.fingerprint, seeds.start, len(seeds)):
+            return f"{tar.name} has other identities"
+        if note.made and file_sha256(tar) != read_manifest(tar).sha256:
+            return f"{tar.name} is damaged: its sha256 is not its manifest's"
+    except (OSError, ValueError, TypeError, DataError) as error:
+        return f"{tar.name} is damaged: {error}"
+    return None
+
+
+def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity) -> Note:
+    """Make a shard from its seeds alone. What was there before is replaced once the new one is whole.
+
+    Raises:
+        OutputError: the folder cannot be written or the disk is full; nothing half-written stays.
+    """
+    seeds, skipped = config.seeds(shard), dict[str, str]()
+    note_path(folder, shard).unlink(missing_ok=True)
+    samples = _Samples(seeds, make, skipped)
+    made = 0
+    first = next(samples, None)
+    if first is not None:
+        made = len(write_shard(folder, shard, _after(first, samples)).samples)
+    else:
+        for leftover in (shard_path(folder, shard), manifest_path(shard_path(folder, shard))):
+            leftover.unlink(missing_ok=True)
+    note = Note(config.fingerprint, seeds.start, len(seeds), made, skipped)
+    write_atomically(note_path(folder, shard), json.dumps(asdict(note), indent=1, sort_keys=True).encode())
+    return note
+
+
+class _Samples(Iterator[TrainingSample]):
+    """Samples of the seeds that give one; the others' reasons are kept."""
+
+    def __init__(self, seeds: range, make: MakeIdentity, skipped: dict[str, str]) -> None:
+        self._seeds, self._make, self._skipped = iter(seeds), make, skipped
+
+    def __next__(self) -> TrainingSample:
+        for seed in self._seeds:
+            try:
+                return self._make(seed)
+            except OutputError:
+                raise
+            except Gen3DFaceError as error:
+                logger.info("identity %d is left out: %s", seed, error)
+                self._skipped[str(seed)] = str(error)
+        raise StopIteration
+
+
+def _after(first: TrainingSample, rest: Iterator[TrainingSample]) -> Iterator[TrainingSample]:
+    yield first
+    yield from rest

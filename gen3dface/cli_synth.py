@@ -1,0 +1,73 @@
+"""The commands `gen3dface synth`: training data by the thousand."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(invoke_without_command=True)
+
+
+class Engine(str, Enum):
+    """Who shares the work out."""
+
+    processes = "processes"
+    ray = "ray"
+
+
+@app.callback()
+def make(
+    context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="What is there already is gone on with.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="rendered, panohead, or a YAML file.")] = "rendered",
+    identities: Annotated[int | None, typer.Option(min=1, help="How many; more may be asked for later.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a value, such as size=256.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes on this machine.")] = 1,
+    engine: Annotated[Engine, typer.Option(help="ray: a cluster, with the extra `scale`.")] = Engine.processes,
+) -> None:
+    """Make training data: identities in shards, each from its number alone, the same bytes whoever makes them.
+
+    Stopped at any moment, the same command goes on; damaged shards are found by their hashes and made again. On several
+    GPUs or machines: `accelerate launch -m gen3dface synth ...`.
+    """
+    if context.invoked_subcommand:
+        return
+    if out is None:
+        raise typer.BadParameter("say where to: -o DIR")
+    from gen3dface.config_files import parse_overrides
+    from gen3dface.data_synth.synthesis.config import load_synth_config
+    from gen3dface.data_synth.synthesis.run import synthesise
+
+    overrides = parse_overrides(setting or [])
+    if identities is not None:
+        overrides["identities"] = identities
+    found = load_synth_config(config, overrides)
+    notes = synthesise(found, out, workers, engine.value)
+    made, skipped = sum(n.made for n in notes), sum(len(n.skipped) for n in notes)
+    typer.echo(f"{out}: {made} identities made, {skipped} left out (their reasons are in *.note.json)")
+
+
+@app.command("verify")
+def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Shards.")]) -> None:
+    """Read every sample of a folder's shards and check all hashes; exit code 1 when one is damaged."""
+    from gen3dface.data_synth.shard_set import ShardSet
+    from gen3dface.data_synth.shards import verify_shards
+    from gen3dface.data_synth.synthesis.licences import strictest
+
+    faults = list(verify_shards(folder))
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        typer.echo("damaged shards are made again by `gen3dface synth` with the same settings", err=True)
+        raise typer.Exit(1)
+    shards = ShardSet(folder)
+    typer.echo(f"{folder}: {len(shards)} identities in {len(shards.sizes)} shards, all whole")
+    typer.echo(f"licences: {'; '.join(shards.licences) or 'none noted'}")
+    typer.echo(f"taken together: {strictest(shards.licences)}")

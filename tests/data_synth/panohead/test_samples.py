@@ -1,0 +1,128 @@
+"""Cameras of the generator's world in the head's, and whole samples of a stand-in whose head is known."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from gen3dface.cameras import Cameras, orbit, rig
+from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig, Identity, Shown
+from gen3dface.data_synth.panohead.rendering import RenderingConfig, camera_rays
+from gen3dface.data_synth.panohead.samples import FOCAL, RADIUS, HeadSampler, Placement, generator_cameras
+from gen3dface.data_synth.rendered.people.skin_library import Skin
+from gen3dface.errors import Gen3DFaceError
+from gen3dface.heads import load_head_model
+from gen3dface.heads.anatomy import inner_colours, inner_parts
+from gen3dface.raster import rasterize
+from gen3dface.render import sample_texture
+
+NOTE = {"kind": "panohead", "sha256": "0" * 64, "licence": "non-commercial (stand-in)"}
+
+
+def test_training_cameras_stand_at_true_angles() -> None:
+    cameras = generator_cameras(torch.tensor([0.0, 90.0, -30.0]), torch.tensor([0.0, 0.0, 40.0]))
+    poses = cameras[:, :16].view(-1, 4, 4)
+    places = poses[:, :3, 3]
+    torch.testing.assert_close(places.norm(dim=1), torch.full((3,), RADIUS))
+    torch.testing.assert_close(places[0], torch.tensor([0.0, 0, RADIUS]))
+    torch.testing.assert_close(places[1], torch.tensor([RADIUS, 0.0, 0]), atol=1e-6, rtol=0)
+    assert math.degrees(math.asin(places[2, 1] / RADIUS)) == pytest.approx(40.0, abs=1e-4)
+    torch.testing.assert_close(poses[:, :3, :3] @ poses[:, :3, :3].mT, torch.eye(3).expand(3, 3, 3), atol=1e-6, rtol=0)
+    assert torch.linalg.det(poses[:, :3, :3]).min() > 0.999
+    # the picture's middle ray meets the origin, and a point above is higher up in the picture
+    origins, directions = camera_rays(cameras, 1)
+    torch.testing.assert_close(origins + RADIUS * directions, torch.zeros(3, 1, 3), atol=1e-5, rtol=0)
+    above = (torch.tensor([0.0, 0.1, 0.0]) - places) @ poses[0, :3, :3]
+    assert above[0, 1] < 0
+
+
+def test_both_worlds_see_the_same_pixels() -> None:
+    """A point of the generator's world, seen by a camera of either world."""
+    random = np.random.default_rng(0)
+    photo = generator_cameras(torch.tensor([25.0]), torch.tensor([-8.0]))
+    pose = torch.eye(4)[None]
+    pose[0, :3, :3] = torch.from_numpy(Rotation.from_euler("xyz", [5, 170, 176], degrees=True).as_matrix()).float()
+    pose[0, :3, 3] = torch.tensor([0.02, -0.05, 1.71])
+    fit = Cameras(pose, torch.tensor([[[FOCAL * 64, 0, 32], [0, FOCAL * 64, 32], [0, 0, 1.0]]]), 64, 64)
+    placement = Placement.of_photo(photo[0], fit, 0.61)
+    points = torch.from_numpy(random.normal(0, 0.1, (20, 3))).float()
+    in_head = 0.61 * points @ placement.rotation.T + placement.shift
+    torch.testing.assert_close(fit.project(in_head)[0][0], _pixels(photo, points, 64)[0], atol=1e-2, rtol=0)
+    for cameras in (
+        rig("orbit48", 64),
+        orbit(torch.tensor([10.0]), torch.tensor([5.0]), radius=1.6, focal=4.0, size=64),
+    ):
+        found = _pixels(placement.generator_cameras(cameras), points, 64)
+        torch.testing.assert_close(cameras.project(in_head)[0], found, atol=1e-2, rtol=0)
+
+
+def test_noise_is_no_face() -> None:
+    tiny = GeneratorConfig(
+        side=128, raw_side=16, base=256, most=8, plane_side=32, rendering=RenderingConfig(coarse=6, fine=6)
+    )
+    torch.manual_seed(0)
+    sampler = HeadSampler(Generator(tiny), NOTE, "head360", 64, 0.7, 30.0, "cpu")
+    with pytest.raises(Gen3DFaceError):
+        sampler(0)
+
+
+def test_views_lie_where_the_estimated_head_is(skins: tuple[Skin, ...]) -> None:
+    """A stand-in that draws a known head: outlines of the estimate and of the views agree from all around."""
+    sampler = HeadSampler(_Bust(skins[0]), NOTE, "head360", 96, 0.7, 20.0, "cpu")  # type: ignore[arg-type]
+    sample = sampler(3)
+    assert torch.equal(sample.views, sampler(3).views) and sample.licences == [NOTE["licence"]]
+    assert not torch.equal(sampler.identity(3).ws, sampler.identity(4).ws)
+    model = load_head_model()
+    mesh = sample.head.mesh(model)
+    above = mesh.vertices[:, 1] > -0.10
+    for view, camera in zip(sample.views[::2], sample.cameras[list(range(0, 16, 2))], strict=True):
+        drawn, found = view[3] > 127, rasterize(mesh.vertices, model.faces, camera).mask
+        line = int(camera.project(mesh.vertices[above])[0][0, :, 1].max())
+        both, either = (drawn & found)[:line].sum(), (drawn | found)[:line].sum()
+        assert both / either > 0.85
+
+
+def _pixels(cameras: Tensor, points: Tensor, side: int) -> Tensor:
+    """[N, P, 2] of points [P, 3], by the definition of the 25 numbers."""
+    to_camera = torch.linalg.inv(cameras[:, :16].view(-1, 4, 4))
+    seen = points @ to_camera[:, :3, :3].mT + to_camera[:, None, :3, 3]
+    flat = seen @ cameras[:, 16:].view(-1, 3, 3).mT
+    return flat[..., :2] / flat[..., 2:] * side
+
+
+class _Bust:
+    """What `HeadSampler` asks of a generator, for OpenHead's mean, turned and scaled in a world of its own."""
+
+    config = SimpleNamespace(z_dim=4)
+    side = 256
+
+    def __init__(self, skin: Skin) -> None:
+        model = load_head_model()
+        albedo = torch.from_numpy(skin.albedo.copy()).permute(2, 0, 1) / 255
+        uvs = torch.zeros(len(model.template), 2)
+        uvs[model.faces.flatten()] = model.uvs[model.uv_faces.flatten()]
+        inner = inner_parts(model)[:, None]
+        self.colours = torch.where(inner, inner_colours(model), sample_texture(albedo, uvs))
+        self.vertices, self.faces = model.template / 0.6, model.faces
+
+    def to(self, device: str) -> "_Bust":
+        return self
+
+    def identity(self, z: Tensor, c: Tensor, psi: float, cutoff: int) -> Identity:
+        return Identity(z, z, None)
+
+    def shown(self, identity: Identity, cameras: Tensor) -> Shown:
+        pose = torch.linalg.inv(cameras[:, :16].view(-1, 4, 4))
+        lens = cameras[:, 16:].view(-1, 3, 3) * torch.tensor([self.side, self.side, 1.0])[:, None]
+        camera = Cameras(pose, lens, self.side, self.side)
+        seen = rasterize(self.vertices, self.faces, camera)
+        mask = seen.mask.float()[None, None]
+        colour = seen.interpolate(self.colours, self.faces).permute(2, 0, 1)[None]
+        directions = camera_rays(cameras, self.side)[1].view(self.side, self.side, 3)
+        straight = (directions @ torch.linalg.inv(pose[0])[:3, 2])[None, None]  # cosine to the optical axis
+        depth = torch.where(seen.mask, seen.depth, 0.0)[None, None] / straight
+        return Shown((colour * mask + 0.8 * (1 - mask)) * 2 - 1, colour, depth, mask)

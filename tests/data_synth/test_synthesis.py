@@ -1,0 +1,183 @@
+"""A synthesis gives the same bytes however it was shared out, broken off or damaged on the way."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from gen3dface import cli
+from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.shard_set import ShardSet
+from gen3dface.data_synth.synthesis import run
+from gen3dface.data_synth.synthesis.config import SynthConfig, load_synth_config
+from gen3dface.data_synth.synthesis.licences import UNKNOWN, strictest
+from gen3dface.data_synth.synthesis.run import synthesise
+from gen3dface.errors import ConfigError, DataError, EstimationError, Gen3DFaceError, OutputError
+from tests.data_synth.samples import random_sample
+
+RENDERED = {"identities": 3, "views": "head360", "size": 32, "per_shard": 1}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Shards, manifests and notes."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name.startswith("shard-")}
+
+
+def config(**values: object) -> SynthConfig:
+    return SynthConfig.model_validate({"identities": 10, "per_shard": 3, **values})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In the generator's place: samples of random pixels; every seed ending in 7 fails. Seeds in the order made."""
+    asked: list[int] = []
+
+    def make(seed: int) -> TrainingSample:
+        asked.append(seed)
+        if seed % 10 == 7:
+            raise EstimationError("no face")
+        return random_sample(f"id{seed}", seed)
+
+    run._opened.cache_clear()
+    monkeypatch.setattr(run, "open_generator", lambda config, device: make)
+    return asked
+
+
+def test_every_seed_is_made_once_and_failures_are_noted(quick: list[int], tmp_path: Path) -> None:
+    notes = synthesise(config(first=5), tmp_path, progress=False)
+    assert quick == list(range(5, 15))
+    assert [n.made for n in notes] == [2, 3, 3, 1]
+    assert notes[0].skipped == {"7": "no face"}
+    assert sorted(ShardSet(tmp_path).keys) == sorted(f"id{s}" for s in range(5, 15) if s != 7)
+    assert Image.open(tmp_path / "preview.jpg").height > 0
+    assert synthesise(config(first=5), tmp_path, progress=False) == []
+
+
+def test_more_identities_add_to_what_is_there(quick: list[int], tmp_path: Path) -> None:
+    synthesise(config(), tmp_path / "grown", progress=False)
+    del quick[:]
+    synthesise(config(identities=13), tmp_path / "grown", progress=False)
+    assert quick == [9, 10, 11, 12]  # the last shard had one of its three
+    synthesise(config(identities=13), tmp_path / "whole", progress=False)
+    assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
+
+
+def test_a_shard_without_any_identity_is_done_too(quick: list[int], tmp_path: Path) -> None:
+    notes = synthesise(config(first=7, identities=1), tmp_path, progress=False)
+    assert notes[0].made == 0 and not list(tmp_path.glob("*.tar"))
+    assert synthesise(config(first=7, identities=1), tmp_path, progress=False) == []
+
+
+@pytest.mark.parametrize("victim", ["shard-000001.tar", "shard-000001.json", "shard-000001.note.json"])
+def test_what_is_damaged_is_named_and_alone_made_again(
+    quick: list[int], tmp_path: Path, victim: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    synthesise(config(), tmp_path, progress=False)
+    before = contents(tmp_path)
+    damaged = bytearray(before[victim])
+    damaged[len(damaged) // 2] ^= 0xFF
+    (tmp_path / victim).write_bytes(damaged)
+    del quick[:]
+    synthesise(config(), tmp_path, progress=False)
+    assert quick == [3, 4, 5]
+    assert "shard-000001.tar" in caplog.text
+    assert contents(tmp_path) == before
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    synthesise(config(identities=3), tmp_path, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"shard-000001\.tar.*No space left"):
+            synthesise(config(), tmp_path, progress=False)
+    assert not [p.name for p in tmp_path.iterdir() if "tmp" in p.name or "000001" in p.name]
+    synthesise(config(), tmp_path, progress=False)
+    assert len(ShardSet(tmp_path)) == 9
+
+
+def test_a_folder_that_cannot_be_written_is_named(quick: list[int], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        synthesise(config(), tmp_path / "file" / "below", progress=False)
+
+
+def test_another_synthesis_is_not_mixed_in(quick: list[int], tmp_path: Path) -> None:
+    synthesise(config(), tmp_path, progress=False)
+    with pytest.raises(DataError, match="another synthesis"):
+        synthesise(config(size=64), tmp_path, progress=False)
+
+
+def test_processes_share_the_shards_out(quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthesise(config(), tmp_path / "one", progress=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, seeds in (("1", [3, 4, 5, 9]), ("0", [0, 1, 2, 6, 7, 8])):
+        del quick[:]
+        monkeypatch.setenv("RANK", rank)
+        synthesise(config(), tmp_path / "two", progress=False)
+        assert quick == seeds
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.usefixtures("skins")
+def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
+    """True processes, one of them killed while it writes its second shard; then two workers beside each other."""
+    settings = [f"--set={name}={value}" for name, value in RENDERED.items()]
+    command = [sys.executable, "-m", "gen3dface", "synth", "-o", str(tmp_path / "broken"), *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while not (tmp_path / "broken" / "shard-000000.note.json").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "broken" / "shard-000002.note.json").exists()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    synthesise(SynthConfig.model_validate(RENDERED), tmp_path / "whole", workers=2, progress=False)
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    result = CliRunner().invoke(cli.app, ["synth", "verify", str(tmp_path / "broken")])
+    assert result.exit_code == 0 and "3 identities in 3 shards" in result.output, result.output
+    assert "taken together: with attribution" in result.output
+    (tmp_path / "broken" / "shard-000001.tar").write_bytes(b"")
+    result = CliRunner().invoke(cli.app, ["synth", "verify", str(tmp_path / "broken")])
+    assert result.exit_code == 1 and "shard-000001.tar" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"views": "nowhere"}, "views"),
+        ({"generator.kind": "panohead"}, r"generator\.path"),
+        ({"identities": 0}, "identities"),
+        ({"unknown": 1}, "unknown"),
+        ({"generator.psi": 2}, r"generator\.psi"),
+    ],
+)
+def test_settings_that_do_not_hold_are_named(values: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load_synth_config("rendered", values)
+    assert load_synth_config("panohead").identities == 25_000
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    run._opened.cache_clear()
+    lost = config(generator={"kind": "panohead", "path": str(tmp_path / "none")})
+    with pytest.raises(Gen3DFaceError, match="none"):
+        synthesise(lost, tmp_path / "out", progress=False)
+
+
+def test_a_mixed_set_has_its_strictest_licence() -> None:
+    assert strictest(["CC0 (OpenHead)"]) == "free for any use"
+    assert strictest(["CC0 (OpenHead)", "MIT (OpenPeople)"]) == "with attribution"
+    assert strictest(["MIT", "non-commercial (PanoHead)", "something"]) == "non-commercial use only"
+    assert strictest(["CC0", "CC-BY-NC 4.0"]) == "non-commercial use only"
+    assert strictest(["CC0", "something"]) == UNKNOWN and strictest([]) == UNKNOWN
