@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,16 +16,21 @@ from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shards import Entry, read_entry, read_manifest
 from gen3dface.errors import DataError
 
+_MOST_KEPT_BYTES = 1 << 30
+
 
 class ShardSet:
     """All samples of a folder's shards, numbered shard by shard.
+
+    Args:
+        kept: the `kept.json` of a selection, if not all are wanted.
 
     Raises:
         DataError: there are no shards, a manifest is missing or damaged, a shard is not as long as its manifest says,
             or an identity is in two of them.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], kept: str | os.PathLike[str] | None = None) -> None:
         shards = sorted(Path(folder).glob("*.tar"))
         if not shards:
             raise DataError(f"There are no shards (*.tar) in {folder}.")
@@ -32,16 +38,21 @@ class ShardSet:
         for shard, manifest in zip(shards, manifests, strict=True):
             if shard.stat().st_size != manifest.bytes:
                 raise DataError(f"{shard} has {shard.stat().st_size} bytes, its manifest says {manifest.bytes}.")
-        self.sizes = [len(m.samples) for m in manifests]
+        chosen = None if kept is None else read_kept(kept)
+        groups = [[e for e in m.samples if chosen is None or e.key in chosen] for m in manifests]
+        self.sizes = [len(group) for group in groups if group]
+        if not self.sizes:
+            raise DataError(f"None of the identities in {folder} is in {kept}.")
         self._entries: list[tuple[Path, Entry]] = [
-            (shard, entry) for shard, manifest in zip(shards, manifests, strict=True) for entry in manifest.samples
+            (shard, entry) for shard, group in zip(shards, groups, strict=True) for entry in group
         ]
         self.keys = [entry.key for _, entry in self._entries]
         twice = sorted({key for key in self.keys if self.keys.count(key) > 1}) if self._repeats() else []
         if twice:
             raise DataError(f"Identities {twice[:5]} are in {folder} more than once.")
         self.licences = sorted({name for manifest in manifests for name in manifest.licences})
-        self.data_hash = hashlib.sha256("".join(m.sha256 for m in manifests).encode()).hexdigest()
+        content = [m.sha256 for m in manifests] + ([] if chosen is None else sorted(self.keys))
+        self.data_hash = hashlib.sha256("".join(content).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -66,6 +77,17 @@ class ShardSet:
 
     def _repeats(self) -> bool:
         return len(set(self.keys)) < len(self.keys)
+
+
+def read_kept(path: str | os.PathLike[str]) -> frozenset[str]:
+    """The identities that a `kept.json` lists. Raises `DataError` when it is missing or damaged."""
+    try:
+        if os.stat(path).st_size > _MOST_KEPT_BYTES:
+            raise DataError(f"{path} is too large for a list of identities.")
+        with open(path, "rb") as file:
+            return frozenset(str(key) for key in json.load(file)["kept"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} lists no identities ({error!r}); `gen3dface synth prune` makes it.") from error
 
 
 class ShuffledOrder:

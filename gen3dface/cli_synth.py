@@ -71,3 +71,36 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Shards.")
     typer.echo(f"{folder}: {len(shards)} identities in {len(shards.sizes)} shards, all whole")
     typer.echo(f"licences: {'; '.join(shards.licences) or 'none noted'}")
     typer.echo(f"taken together: {strictest(shards.licences)}")
+
+
+@app.command("prune")
+def prune(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Shards.")],
+    most_janus: Annotated[float, typer.Option(help="Drop heads whose back is likelier a face than this, 0 to 1.")],
+    least_identity: Annotated[
+        float | None, typer.Option(help="Drop heads whose views' mean cosine (SFace) is lower.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="Keep so many, those of the best cosine.")] = None,
+    clip: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="CLIP in transformers' format; default: a face detector.")
+    ] = None,
+) -> None:
+    """Score every identity, keep those that pass, and show what was thrown away (DIR/pruning.html).
+
+    Nothing is deleted: DIR/kept.json lists who stays, which training reads as `kept` of a source. Scores are kept, so
+    other thresholds take no time.
+    """
+    from gen3dface.config_files import validated
+    from gen3dface.data_synth.prune.janus import ClipJudge, DetectorJudge
+    from gen3dface.data_synth.prune.report import write_report
+    from gen3dface.data_synth.prune.scoring import Scorer, score_folder
+    from gen3dface.data_synth.prune.selection import Thresholds, select
+
+    given = {"most_janus": most_janus, "least_identity": least_identity, "top": top}
+    thresholds = validated(Thresholds, given, "the thresholds")
+    scores = score_folder(folder, Scorer(ClipJudge(clip) if clip else DetectorJudge()))
+    chosen = select(scores, thresholds)
+    chosen.write(folder, thresholds)
+    typer.echo(
+        f"{len(chosen.kept)} of {len(scores)} identities kept: {write_report(folder, scores, chosen, thresholds)}"
+    )

@@ -66,6 +66,8 @@ def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity
     """
     seeds, skipped = config.seeds(shard), dict[str, str]()
     note_path(folder, shard).unlink(missing_ok=True)
+    for stale in folder.glob(f".{shard_path(folder, shard).stem}.*.tmp"):  # of a run that was killed
+        stale.unlink(missing_ok=True)
     samples = _Samples(seeds, make, skipped)
     made = 0
     first = next(samples, None)

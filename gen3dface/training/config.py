@@ -18,12 +18,14 @@ class SourceConfig(Section):
     Args:
         kind: `shards` (written by `gen3dface.data_synth`) or `facescape` (the user's own copy).
         path: its folder. weight: its share of the draws, relative to the other sources' weights.
+        kept: the `kept.json` of `gen3dface synth prune`, where not all of the shards' identities are wanted.
         fold: of FaceScape's protocol: its 323 training identities or the 36 held out.
     """
 
     path: str
     kind: Literal["shards", "facescape"] = "shards"
     weight: Annotated[float, Field(gt=0)] = 1.0
+    kept: str | None = None
     fold: Literal["train", "test"] = "train"
 
 

@@ -40,7 +40,7 @@ class Source(Protocol):
 
 def open_source(config: SourceConfig) -> Source:
     """The samples of a source. Raises `DataError` when they are missing or damaged."""
-    return ShardSet(config.path) if config.kind == "shards" else FaceScape(config.path, config.fold)
+    return ShardSet(config.path, config.kept) if config.kind == "shards" else FaceScape(config.path, config.fold)
 
 
 def data_hash(sources: Sequence[Source]) -> str:

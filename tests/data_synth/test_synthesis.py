@@ -146,6 +146,7 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True)
     synthesise(SynthConfig.model_validate(RENDERED), tmp_path / "whole", workers=2, progress=False)
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    assert not list((tmp_path / "broken").glob("*.tmp"))
     result = CliRunner().invoke(cli.app, ["synth", "verify", str(tmp_path / "broken")])
     assert result.exit_code == 0 and "3 identities in 3 shards" in result.output, result.output
     assert "taken together: with attribution" in result.output
