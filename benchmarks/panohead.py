@@ -1,9 +1,9 @@
 """PanoHead's generator, of its true shape with random weights: planes once an identity against planes for every view.
 
-    python benchmarks/panohead.py [--views 48] [--device cpu] [--small]
+    python benchmarks/panohead.py [--views 48] [--device cpu]
 
 Both orders in one run, by turns; the pictures are the same. Work is counted in multiplications of matrices and
-convolutions. `--small`: an eighth of the width.
+convolutions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -26,11 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=48)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
     config = GeneratorConfig()
-    if arguments.small:
-        config = replace(config, base=4096, most=64)
     generator = Generator(config).to(arguments.device).eval()
     z = torch.randn(1, config.z_dim, generator=torch.Generator().manual_seed(0)).to(arguments.device)
     turns = torch.arange(arguments.views) * (360.0 / arguments.views)
@@ -49,7 +45,7 @@ def main() -> None:
     saved = 1 - (once + arguments.views * view) / (arguments.views * (once + view))
     rates = {name: arguments.views / taken for name, taken in seconds.items()}
     sys.stdout.write(
-        f"{arguments.views} views on {arguments.device}, {torch.get_num_threads()} threads: naive {rates['naive']:.3f}, "
+        f"{arguments.views} views, {arguments.device}, {torch.get_num_threads()} threads: naive {rates['naive']:.3f}, "
         f"shared {rates['shared']:.3f} images a second: {rates['shared'] / rates['naive']:.2f} times; work {saved:.0%} "
         f"less ({once / 1e9:.1f} GFLOP an identity, {view / 1e9:.1f} a view); "
         f"last pictures differ by {(pictures['naive'] - pictures['shared']).abs().max():.1e}\n"
