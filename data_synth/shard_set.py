@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gen3dface.data_synth.sample import TrainingSample
-from gen3dface.data_synth.shards import Entry, read_entry, read_manifest
+from gen3dface.data_synth.shard_store import open_store
+from gen3dface.data_synth.shards import Entry
 from gen3dface.errors import DataError
 
 _MOST_KEPT_BYTES = 1 << 30
@@ -23,6 +23,7 @@ class ShardSet:
     """All samples of a folder's shards, numbered shard by shard.
 
     Args:
+        folder: a folder, or a URL that fsspec reads (https, s3, gs, ...): samples are then streamed one by one.
         kept: the `kept.json` of a selection, if not all are wanted.
 
     Raises:
@@ -31,19 +32,20 @@ class ShardSet:
     """
 
     def __init__(self, folder: str | os.PathLike[str], kept: str | os.PathLike[str] | None = None) -> None:
-        shards = sorted(Path(folder).glob("*.tar"))
+        self._store = open_store(folder)
+        shards = self._store.names()
         if not shards:
             raise DataError(f"There are no shards (*.tar) in {folder}.")
-        manifests = [read_manifest(shard) for shard in shards]
+        manifests = [self._store.manifest(shard) for shard in shards]
         for shard, manifest in zip(shards, manifests, strict=True):
-            if shard.stat().st_size != manifest.bytes:
-                raise DataError(f"{shard} has {shard.stat().st_size} bytes, its manifest says {manifest.bytes}.")
+            if (size := self._store.size(shard)) != manifest.bytes:
+                raise DataError(f"{folder}/{shard} has {size} bytes, its manifest says {manifest.bytes}.")
         chosen = None if kept is None else read_kept(kept)
         groups = [[e for e in m.samples if chosen is None or e.key in chosen] for m in manifests]
         self.sizes = [len(group) for group in groups if group]
         if not self.sizes:
             raise DataError(f"None of the identities in {folder} is in {kept}.")
-        self._entries: list[tuple[Path, Entry]] = [
+        self._entries: list[tuple[str, Entry]] = [
             (shard, entry) for shard, group in zip(shards, groups, strict=True) for entry in group
         ]
         self.keys = [entry.key for _, entry in self._entries]
@@ -58,7 +60,7 @@ class ShardSet:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> TrainingSample:
-        return read_entry(*self._entries[index])
+        return self._store.sample(*self._entries[index])
 
     def stream(
         self, seed: int, start: int = 0, stop: int | None = None, rank: int = 0, ranks: int = 1, window: int = 8

@@ -23,7 +23,7 @@ from gen3dface.files import file_sha256, write_atomically, write_failure
 
 FORMAT = "gen3dface.shard.1"
 MOST_SAMPLE_BYTES = 1 << 29
-_MOST_MANIFEST_BYTES = 64 << 20
+MOST_MANIFEST_BYTES = 64 << 20
 _MOST_MEMBERS = 1024  # of a sample
 
 
@@ -114,13 +114,23 @@ def read_manifest(shard: Path) -> Manifest:
     """The manifest of a shard. Raises `DataError` when it is missing or damaged."""
     path = manifest_path(shard)
     try:
-        if path.stat().st_size > _MOST_MANIFEST_BYTES:
-            raise DataError(f"{path} is larger than {_MOST_MANIFEST_BYTES >> 20} MiB and cannot be a manifest.")
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        with open(path, "rb") as file:
+            data = file.read(MOST_MANIFEST_BYTES + 1)
+    except OSError as error:
         raise DataError(f"The manifest {path} is missing or damaged: {error}; make its shard again.") from error
-    if manifest.format != FORMAT or manifest.shard != shard.name:
-        raise DataError(f"{path} is a manifest of {manifest.shard} in format {manifest.format}, expected {FORMAT}.")
+    return parse_manifest(data, str(path), shard.name)
+
+
+def parse_manifest(data: bytes, name: str, shard: str) -> Manifest:
+    """A manifest's content. name: for messages. shard: the tar beside it. Raises `DataError` when it is damaged."""
+    if len(data) > MOST_MANIFEST_BYTES:
+        raise DataError(f"{name} is larger than {MOST_MANIFEST_BYTES >> 20} MiB and cannot be a manifest.")
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"The manifest {name} is missing or damaged: {error}; make its shard again.") from error
+    if manifest.format != FORMAT or manifest.shard != shard:
+        raise DataError(f"{name} is a manifest of {manifest.shard} in format {manifest.format}, expected {FORMAT}.")
     return manifest
 
 
@@ -130,10 +140,17 @@ def read_entry(shard: Path, entry: Entry) -> TrainingSample:
         with open(shard, "rb") as file:
             file.seek(entry.offset)
             data = file.read(entry.size)
-        members = _members(data, entry.key)
-    except (OSError, tarfile.TarError) as error:
+    except OSError as error:
         raise DataError(f"The sample {entry.key} of {shard} cannot be read: {error}; make the shard again.") from error
-    return TrainingSample.from_members(entry.key, members)
+    return parse_entry(data, entry, str(shard))
+
+
+def parse_entry(data: bytes, entry: Entry, shard: str) -> TrainingSample:
+    """A sample from its part of a tar. shard: for messages. Raises `DataError` when it is damaged."""
+    try:
+        return TrainingSample.from_members(entry.key, _members(data, entry.key))
+    except (OSError, tarfile.TarError, DataError) as error:
+        raise DataError(f"The sample {entry.key} of {shard} cannot be read: {error}; make the shard again.") from error
 
 
 def _members(data: bytes, key: str) -> Mapping[str, bytes]:

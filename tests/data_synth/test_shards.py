@@ -3,10 +3,12 @@
 import io
 import itertools
 import json
+import pickle
 import tarfile
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 
@@ -141,3 +143,23 @@ def test_processes_share_the_samples_and_resume_anywhere(folder: Path) -> None:
     parts = [[s.key for s in found.stream(1, stop=14, rank=r, ranks=2)] for r in range(2)]
     assert list(itertools.chain(*zip(*parts, strict=True))) == whole
     assert [s.key for s in found.stream(1, start=5, stop=14)] == whole[5:]
+
+
+def test_shards_are_streamed_from_a_url(folder: Path) -> None:
+    """Samples by ranges of bytes; what is damaged or missing is named with its address."""
+    files, root = fsspec.core.url_to_fs("memory://bucket/train")
+    for path in folder.iterdir():
+        files.pipe_file(f"{root}/{path.name}", path.read_bytes())
+    found, local = ShardSet("memory://bucket/train"), ShardSet(folder)
+    assert (found.keys, found.sizes, found.data_hash) == (local.keys, local.sizes, local.data_hash)
+    assert pickle.loads(pickle.dumps(found))[4].to_members() == local[4].to_members()
+    tar = f"{root}/shard-000001.tar"
+    files.pipe_file(tar, bytes(len(files.cat_file(tar))))
+    with pytest.raises(DataError, match=r"memory://bucket/train/shard-000001\.tar"):
+        found[3]
+    files.rm(f"{root}/shard-000001.json")
+    with pytest.raises(DataError, match="memory://bucket/train"):
+        ShardSet("memory://bucket/train")
+    for nowhere in ("memory://bucket/none", "nothing-reads-this://x"):
+        with pytest.raises(DataError, match=nowhere):
+            ShardSet(nowhere)
