@@ -13,7 +13,8 @@ MODEL is a pipeline's folder or name. Two sets, apart:
 
 Both engines get the same photo, the same head and the same cameras, at the model's resolution. LPIPS on AlexNet, PSNR
 over the whole picture, IoU of the silhouettes, SFace cosine to the photo, and `found`: in how many views a face was
-found.
+found. `truth` are the true views themselves: how much like the photo the person is from there. An engine may well be
+above it, since light, expression and the estimate's errors are the photo's in its own pixels and not in true views.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from gen3dface.photo import Portrait, load_portrait
 from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views
 
 FIRST_SEED = 900_000_000
+TRUTH = "truth"
 CHIN = -0.13  # metres below the head's centre: shoulders are not compared on the panels
 Engine = Callable[[Portrait, HeadFit, Cameras], MultiViewOutput]
 
@@ -96,7 +98,7 @@ def rendered(
     engines: dict[str, Engine], judge: ViewJudge, heads: int, size: int, sheet: Path | None
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Scores by engine and bin."""
-    scores: dict[str, list[ViewScores]] = {name: [] for name in engines}
+    scores: dict[str, list[ViewScores]] = {name: [] for name in (*engines, TRUTH)}
     rows: list[Tensor] = []
     for case in tqdm(_rendered_cases(heads, size), total=heads, unit="head"):
         person = _person(judge, case.portrait)
@@ -104,6 +106,8 @@ def rendered(
         for name, views in made.items():
             found = judge(views.tensor(), views.masks, case.images, case.masks, case.cameras.azimuths, person)
             scores[name].append(found)
+        true = case.images, case.masks
+        scores[TRUTH].append(judge(*true, *true, case.cameras.azimuths, person))
         if len(rows) < 3 * 6:
             rows += [torch.cat(list(v[::2]), 2) for v in (*(m.tensor() for m in made.values()), case.images)]
     if sheet:
@@ -121,7 +125,7 @@ def _rendered_cases(heads: int, size: int) -> Iterator[Case]:
 
 def open_people(engines: dict[str, Engine], judge: ViewJudge, size: int) -> dict[str, dict[str, dict[str, float]]]:
     """Scores by engine and bin against the panels."""
-    scores: dict[str, list[ViewScores]] = {name: [] for name in engines}
+    scores: dict[str, list[ViewScores]] = {name: [] for name in (*engines, TRUTH)}
     for person in tqdm(PEOPLE, unit="person"):
         portrait = load_portrait(portrait_bytes(person))
         head, identity = estimate(portrait), _person(judge, portrait)
@@ -129,11 +133,14 @@ def open_people(engines: dict[str, Engine], judge: ViewJudge, size: int) -> dict
         for name, engine in engines.items():
             views = engine(portrait, head, cameras)
             scores[name] += [_against_panel(judge, panel, views, identity) for panel in panels(person)]
+        scores[TRUTH] += [_against_panel(judge, panel, views, identity, itself=True) for panel in panels(person)]
     return {name: _binned(ViewScores.joined(parts)) for name, parts in scores.items()}
 
 
-def _against_panel(judge: ViewJudge, panel: Panel, views: MultiViewOutput, person: np.ndarray | None) -> ViewScores:
-    """The view among those that the panel may show whose silhouette fits best."""
+def _against_panel(
+    judge: ViewJudge, panel: Panel, views: MultiViewOutput, person: np.ndarray | None, itself: bool = False
+) -> ViewScores:
+    """The view among those that the panel may show whose silhouette fits best; or the panel itself in its place."""
     azimuths = views.cameras.azimuths.round().tolist()
     fits = []
     for angle in panel.azimuths:
@@ -141,12 +148,11 @@ def _against_panel(judge: ViewJudge, panel: Panel, views: MultiViewOutput, perso
         fits.append((aligned(panel, views.masks[index]), index))
     (image, mask, valid, _), index = max(fits, key=lambda f: f[0][3])
     valid = valid * _above_chin(views.cameras[[index]])
-    made = views.tensor()[index] * valid + 1 - valid
+    true = (image * valid + 1 - valid)[None], (mask * valid)[None]
+    made = (views.tensor()[index] * valid + 1 - valid)[None], (views.masks[index] * valid)[None]
     return judge(
-        made[None],
-        (views.masks[index] * valid)[None],
-        (image * valid + 1 - valid)[None],
-        (mask * valid)[None],
+        *(true if itself else made),
+        *true,
         views.cameras.azimuths[[index]],
         person,
     )
