@@ -20,7 +20,7 @@ from gen3dface.render import render
 
 PREVIEW_PLANES = 3 + 1 + 1 + 3 + 3
 _REACH = 0.2  # metres that a condition channel of 1 stands for: half the volume's side
-_TEXELS = 2  # of the texture's side for a pixel of the views' side
+_TEXELS = 2
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,13 @@ class Preview:
         return self.confidence * (self.coverage > 1 - 1e-3)
 
 
-def preview(subject: Subject, views: Cameras) -> Preview:
-    """The head as the projection engine shows it from N square views."""
+def preview(subject: Subject, views: Cameras, texels: int = _TEXELS) -> Preview:
+    """The head as the projection engine shows it from N square views.
+
+    texels: of the texture's side for a pixel of the views' side.
+    """
     surface = subject.surface
-    found = photo_texture(subject.portrait, subject.fit.camera, surface, subject.model, _TEXELS * views.height)
+    found = photo_texture(subject.portrait, subject.fit.camera, surface, subject.model, texels * views.height)
     planes = torch.cat([found.colour, found.confidence[None]])
     pictures, coverage = render(surface, planes, views, background=planes.new_tensor([1, 1, 1, 0]))
     position, normal = _geometry(subject, views)

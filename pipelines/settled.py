@@ -18,7 +18,8 @@ from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize
 from gen3dface.render import box_max, sample_image
 
-_CLEAR = (0.2, 0.45)  # the photo's trust in a pixel between which it comes to settle it
+_TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
+_CLEAR = (0.1, 0.3)  # the photo's trust in a pixel between which it comes to settle it
 _CLOSED = 2  # px of lines, as those of lids and lips, across which the face is one
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
 _VEIL = 0.06  # coverage below which a network means none
@@ -31,7 +32,7 @@ def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
 
     The tensors that are given may be written to.
     """
-    shown = preview(subject, views)
+    shown = preview(subject, views, _TEXELS)
     sure = _clear(shown, _face_in(subject, views))
     images, masks = torch.lerp(images, shown.colour, sure), torch.lerp(masks, shown.coverage, sure)
     own = own_view(views, subject.fit.camera)

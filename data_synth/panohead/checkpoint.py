@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gen3dface.data_synth.panohead.generator import EG3D, Generator, GeneratorConfig
-from gen3dface.data_synth.panohead.pickle_reader import Shell, read_pickle
+from gen3dface.data_synth.panohead.pickle_reader import Shell, StoredTensor, read_pickle
 from gen3dface.data_synth.panohead.rendering import RenderingConfig
 from gen3dface.errors import CheckpointError, OutputError
 from gen3dface.files import file_sha256, write_atomically, write_failure
@@ -28,7 +29,12 @@ LICENCES = {
 }
 _WEIGHTS, _CONFIG = "generator.safetensors", "config.json"
 _FORMAT = "gen3dface.generator.1"
+# options that change what is drawn
+_BUILT_IN = {"c_gen_conditioning_zero": False, "c_scale": 1, "decoder_lr_mul": 1, "decoder_activation": "none"}
+_BUILT_IN |= {"clamp_mode": "softplus", "disparity_space_sampling": False, "white_back": False}
+_BUILT_IN |= {"superresolution_noise_mode": "none", "sr_antialias": True}
 _DEEPEST = 16  # modules within modules
+_MOST_TENSORS = 4096
 _FILTER = "resample_filter"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
@@ -46,7 +52,9 @@ def convert_generator(kind: GeneratorKind, path: Path, out: Path) -> Path:
     shell = content.get("G_ema") if isinstance(content, dict) else None
     if not isinstance(shell, Shell):
         raise CheckpointError(f"'{path}' holds no averaged generator (G_ema).")
-    tensors = dict(_tensors(shell, ""))
+    tensors = dict(islice(_tensors(shell, ""), _MOST_TENSORS + 1))
+    if len(tensors) > _MOST_TENSORS:
+        raise CheckpointError(f"'{path}': a generator has some hundred tensors, this one thousands.")
     state = {name: t.contiguous() for name, t in tensors.items() if not name.endswith(_FILTER)}
     _check_filters({name: t for name, t in tensors.items() if name.endswith(_FILTER)})
     config = _config(kind, state, shell.state, path)
@@ -70,10 +78,8 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
     Raises:
         CheckpointError: files are missing or damaged, or weights and configuration do not fit.
     """
+    note = read_note(folder)
     try:
-        note = json.loads((folder / _CONFIG).read_text())
-        if note["format"] != _FORMAT or note["kind"] not in LICENCES:
-            raise CheckpointError(f"'{folder}' is no generator of this package.")
         fields = {name: note[name] for name in asdict(GeneratorConfig())}
         rendering = RenderingConfig(**fields.pop("rendering"))
         axes = tuple(tuple(order) for order in fields.pop("axes"))
@@ -84,17 +90,28 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
     return _filled(config, state, str(folder)).eval().requires_grad_(False), note
 
 
-def _tensors(shell: Shell, prefix: str, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by their full names."""
-    if depth > _DEEPEST:
+def read_note(folder: Path) -> dict[str, Any]:
+    """What `convert_generator` noted: kind, licence, the pickle's sha256, shape. Raises `CheckpointError`."""
+    try:
+        note: dict[str, Any] = json.loads((folder / _CONFIG).read_text())
+        if note["format"] != _FORMAT or note["kind"] not in LICENCES or not isinstance(note["sha256"], str):
+            raise CheckpointError(f"'{folder}' is no generator of this package.")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
+    return note
+
+
+def _tensors(shell: Shell, prefix: str, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by their full names. above: the modules that this one is a part of."""
+    if id(shell) in above or len(above) > _DEEPEST:
         raise CheckpointError("its modules are nested too deeply")
     for group in ("_parameters", "_buffers"):
         for name, value in _entries(shell, group):
-            if isinstance(value, Tensor):
-                yield prefix + name, value.detach()
+            if isinstance(value, StoredTensor):
+                yield prefix + name, value.tensor()
     for name, module in _entries(shell, "_modules"):
         if isinstance(module, Shell):
-            yield from _tensors(module, f"{prefix}{name}.", depth + 1)
+            yield from _tensors(module, f"{prefix}{name}.", (*above, id(shell)))
 
 
 def _entries(shell: Shell, group: str) -> Iterator[tuple[str, object]]:
@@ -127,7 +144,7 @@ def _config(
         return replace(
             base,
             side=len(state["superresolution.block1.conv0.noise_const"]),
-            raw_side=_number(attributes.get("neural_rendering_resolution", base.raw_side), 4, 512, "raw resolution"),
+            raw_side=_whole(attributes, "neural_rendering_resolution", base.raw_side, 4, 512),
             z_dim=state["backbone.mapping.fc0.weight"].shape[1] - w_dim,
             c_dim=state["backbone.mapping.embed.weight"].shape[1],
             w_dim=w_dim,
@@ -137,22 +154,32 @@ def _config(
             depth=last.shape[0] // 96,
             rendering=_rendering(attributes.get("rendering_kwargs"), base.rendering),
         )
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, TypeError) as error:
         raise CheckpointError(f"'{path}' is no generator of {kind}: {error}") from error
 
 
 def _rendering(options: object, base: RenderingConfig) -> RenderingConfig:
     if not isinstance(options, dict):
         return base
+    for name, only in _BUILT_IN.items():
+        if options.get(name, only) not in (only, None):
+            raise CheckpointError(f"its {name} is {options[name]!r:.80}; only {only!r} is built in here")
     near, far = (_number(options.get(n, d), 0, 100, n) for n, d in (("ray_start", base.near), ("ray_end", base.far)))
     return replace(
         base,
-        coarse=_number(options.get("depth_resolution", base.coarse), 2, 1024, "depth_resolution"),
-        fine=_number(options.get("depth_resolution_importance", base.fine), 0, 1024, "depth_resolution_importance"),
+        coarse=_whole(options, "depth_resolution", base.coarse, 2, 1024),
+        fine=_whole(options, "depth_resolution_importance", base.fine, 0, 1024),
         near=near,
         far=far,
         side=_number(options.get("box_warp", base.side), 1e-3, 100, "box_warp"),
     )
+
+
+def _whole(options: Mapping[str, object], name: str, usual: int, low: int, high: int) -> int:
+    value = options.get(name, usual)
+    if not isinstance(value, int):
+        raise CheckpointError(f"its {name} is {value!r:.80}, no whole number")
+    return int(_number(value, low, high, name))
 
 
 def _number(value: object, low: float, high: float, name: str) -> Any:

@@ -119,20 +119,30 @@ class Generator(nn.Module):
             colours = colours.sigmoid() * (1 + 2 * _SHARP) - _SHARP
         return colours, density
 
-    def rays(self, planes: Tensor, cameras: Tensor, draws: Draws = evenly) -> Rendered:
-        """What cameras [B, 25] see of heads with planes [B, ...], `raw_side` x `raw_side` rays each."""
-        origins, directions = camera_rays(cameras, self.config.raw_side)
-        return render_rays(lambda at: self.points(planes, at), origins, directions, self.config.rendering, draws)
+    def rays(self, planes: Tensor, cameras: Tensor, draws: Draws = evenly, further: Tensor | None = None) -> Rendered:
+        """What cameras [B, 25] see of heads with planes [B, ...], `raw_side` x `raw_side` rays each.
 
-    def shown(self, identity: Identity, cameras: Tensor, draws: Draws = evenly) -> Shown:
-        """Views of B heads by cameras [B, 25]; one head is shown by all of them."""
+        Args:
+            draws, further: see `render_rays`.
+        """
+        origins, directions = camera_rays(cameras, self.config.raw_side)
+        return render_rays(
+            lambda at: self.points(planes, at), origins, directions, self.config.rendering, draws, further
+        )
+
+    def shown(self, identity: Identity, cameras: Tensor, draws: Draws = evenly, further: Tensor | None = None) -> Shown:
+        """Views of B heads by cameras [B, 25]; one head is shown by all of them.
+
+        Args:
+            draws, further: see `render_rays`.
+        """
         one = [
             t if t is None or len(t) == len(cameras) else t.expand(len(cameras), *t.shape[1:])
             for t in vars(identity).values()
         ]
         ws, planes, background = one
         assert ws is not None and planes is not None
-        found = self.rays(planes, cameras, draws)
+        found = self.rays(planes, cameras, draws, further)
         side = self.config.raw_side
         features, depth, opacity = (
             t.mT.unflatten(2, (side, side)) for t in (found.features, found.depth, found.opacity)

@@ -7,10 +7,10 @@ its state, the code is left lying, and whatever is not on the list below is refu
 from __future__ import annotations
 
 import io
+import math
 import pickle
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class _NumpyType:
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle holds: dictionaries, lists, numbers, texts, tensors, and `Shell`s for everything else.
+    """What a pickle holds: dictionaries, lists, numbers, texts, `StoredTensor`s, and `Shell`s for everything else.
 
     Raises:
         CheckpointError: it cannot be read, is damaged or too large, or asks for something that is not on the list.
@@ -87,20 +87,61 @@ def _persistent(meta: object) -> Shell:
     return shell
 
 
-def _storage(data: object) -> Any:
+class _Sealed:
+    """What a pickle may hold or call, but not change."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __setstate__(self, state: object) -> None:
+        raise CheckpointError("it changes what is not its own; it may be malicious")
+
+
+class _Callable(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, *arguments: object) -> Any:
+        return self.value(*arguments)
+
+
+class StoredTensor(_Sealed):
+    """A tensor that was not built yet: a storage, an offset, sizes and strides."""
+
+    __slots__ = ()
+
+    def tensor(self) -> Tensor:
+        """The values. Raises `CheckpointError` when they lie outside of the storage, or on each other."""
+        storage, offset, size, stride = self.value
+        numbers = [offset, *size, *stride]
+        if len(size) != len(stride) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+            raise CheckpointError("a tensor of no shape is in it")
+        spans = [(n - 1) * step for n, step in zip(size, stride, strict=True)]
+        stays = any(n > 1 and step == 0 for n, step in zip(size, stride, strict=True))
+        whole = torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage)
+        if stays or math.prod(size) > len(whole) or (min(size, default=1) and offset + sum(spans) >= len(whole)):
+            raise CheckpointError("a tensor is larger than its data")
+        return whole.as_strided(size, stride, offset)
+
+
+def _storage(data: object) -> _Sealed:
     if not isinstance(data, bytes):
         raise CheckpointError("a tensor's data are no bytes")
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(found, torch.storage.TypedStorage):
+        raise CheckpointError("a tensor's data are no storage")
+    return _Sealed(found)
 
 
-def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
-    typed = cast(Any, storage)  # a damaged one fails below
-    values = torch.tensor([], dtype=typed.dtype)
-    return values.set_(typed._untyped_storage, offset, torch.Size(size), tuple(stride))
+def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredTensor:
+    if not isinstance(storage, _Sealed) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+        raise CheckpointError("a tensor of no shape is in it")
+    return StoredTensor((storage.value, offset, size, stride))
 
 
-def _parameter(data: object, *_: object) -> Tensor:
-    if not isinstance(data, Tensor):
+def _parameter(data: object, *_: object) -> StoredTensor:
+    if not isinstance(data, StoredTensor):
         raise CheckpointError("a parameter is no tensor")
     return data
 
@@ -110,18 +151,21 @@ def _scalar(kind: object, data: object) -> float | int | bool:
     if not isinstance(code, str) or code[:1] not in "biuf" or not isinstance(data, (bytes, str)):
         raise CheckpointError("a number of an unknown kind is in it")
     raw = data.encode("latin1") if isinstance(data, str) else data
-    return cast("float | int | bool", np.frombuffer(raw, code)[0].item())
+    number = np.frombuffer(raw, code)[0].item()
+    if not isinstance(number, (bool, int, float)):
+        raise CheckpointError("a number of an unknown kind is in it")
+    return number
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): dict,  # which takes no attributes
     ("dnnlib.util", "EasyDict"): dict,
     ("dnnlib", "EasyDict"): dict,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch.storage", "_load_from_bytes"): _storage,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Callable(_persistent),
+    ("torch._utils", "_rebuild_parameter"): _Callable(_parameter),
+    ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
+    ("torch.storage", "_load_from_bytes"): _Callable(_storage),
     ("numpy", "dtype"): _NumpyType,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "scalar"): _Callable(_scalar),
+    ("numpy._core.multiarray", "scalar"): _Callable(_scalar),
 }

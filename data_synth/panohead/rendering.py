@@ -62,13 +62,25 @@ def evenly(shape: Sequence[int]) -> Tensor:
 
 
 def render_rays(
-    field: Field, origins: Tensor, directions: Tensor, config: RenderingConfig, draws: Draws = evenly
+    field: Field,
+    origins: Tensor,
+    directions: Tensor,
+    config: RenderingConfig,
+    draws: Draws = evenly,
+    further: Tensor | None = None,
 ) -> Rendered:
-    """What rays [B, R, 3] show. draws: where samples lie within their strata; once for coarse, once for fine."""
+    """What rays [B, R, 3] show.
+
+    Args:
+        draws: where samples lie within their strata; once for coarse, once for fine.
+        further: [B] by how much near and far lie further out than in the configuration.
+    """
     batch, rays, _ = origins.shape
     strata = torch.linspace(config.near, config.far, config.coarse).to(origins)
     step = (config.far - config.near) / (config.coarse - 1)
-    depths = strata[:, None] + step * draws((batch, rays, config.coarse, 1)).to(origins)
+    if further is not None:
+        strata = strata + further.to(strata)[:, None, None]
+    depths = strata[..., None] + step * draws((batch, rays, config.coarse, 1)).to(origins)
     features, density = _at(field, origins, directions, depths, config)
     if config.fine:
         with torch.no_grad():

@@ -25,13 +25,17 @@ from gen3dface.photo import load_portrait
 from gen3dface.raster import rasterize
 
 FOCAL, RADIUS = 4.2647, 2.7  # of the training cameras: image sides; the generator's units
+PIVOTS = {"panohead": (0.0, 0.0, 0.0), "eg3d": (0.0, 0.0, 0.2)}  # what the training cameras look at
+_LEAST = 0.02  # of a view that a head covers at least
 _PITCH = 15.0  # degrees by which the photo's camera is raised or lowered at most
 _CUTOFF = 14  # layers that are truncated
 _STREAM = 6271  # apart from other users of the same seeds
 
 
-def generator_cameras(azimuths: Tensor, elevations: Tensor) -> Tensor:
-    """Training cameras [B, 25] at true angles, degrees [B], around the generator's origin (OpenCV axes).
+def generator_cameras(
+    azimuths: Tensor, elevations: Tensor, pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> Tensor:
+    """Training cameras [B, 25] at true angles, degrees [B], around a point of the generator's world (OpenCV axes).
 
     The public sampling scripts' polar angle is none: theirs of 40 degrees shows 26.4.
     """
@@ -40,7 +44,7 @@ def generator_cameras(azimuths: Tensor, elevations: Tensor) -> Tensor:
     right = torch.stack([a.cos(), torch.zeros_like(a), -a.sin()], -1)
     down = torch.linalg.cross(-back, right)
     pose = torch.eye(4).repeat(len(a), 1, 1)
-    pose[:, :3] = torch.stack([right, down, -back, RADIUS * back], -1)
+    pose[:, :3] = torch.stack([right, down, -back, RADIUS * back + torch.tensor(pivot)], -1)
     lens = torch.tensor([FOCAL, 0, 0.5, 0, FOCAL, 0.5, 0, 0, 1]).expand(len(a), 9)
     return torch.cat([pose.flatten(1), lens], 1)
 
@@ -85,6 +89,7 @@ class HeadSampler:
     ) -> None:
         self._generator, self._note, self._device = generator.to(device), note, device
         self._cameras, self._size, self._psi, self._yaw = rig(views, size), size, psi, yaw
+        self._pivot = PIVOTS[note["kind"]]
 
     @classmethod
     def open(cls, folder: Path, views: str, size: int, psi: float, yaw: float, device: str = "cpu") -> HeadSampler:
@@ -96,7 +101,7 @@ class HeadSampler:
         """Raises `NoFaceError`, `EstimationError` and others where the generator drew nothing that is a face."""
         random = np.random.default_rng([_STREAM, seed])
         yaw, pitch = float(random.uniform(-self._yaw, self._yaw)), float(random.uniform(-_PITCH, _PITCH))
-        photo = generator_cameras(torch.tensor([yaw]), torch.tensor([pitch]))
+        photo = generator_cameras(torch.tensor([yaw]), torch.tensor([pitch]), self._pivot)
         identity = self.identity(seed)
         shot = self._shown(identity, photo)
         name = f"{self._note['kind']}-{seed:09d}"
@@ -104,6 +109,8 @@ class HeadSampler:
         head = estimate(portrait, focal=FOCAL * portrait.width)
         placement = Placement.of_photo(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
         views = torch.cat([self._view(identity, c) for c in placement.generator_cameras(self._cameras)])
+        if (views[:, 3] > 127).float().mean((1, 2)).min() < _LEAST:
+            raise EstimationError("A view of the generator's head is empty.")
         provenance = {
             "generator": f"gen3dface.{self._note['kind']}.1",
             "checkpoint": self._note["sha256"],
@@ -118,11 +125,13 @@ class HeadSampler:
     def identity(self, seed: int) -> Identity:
         """Planes and background of a seed's head, as w is when the head is seen from in front."""
         z = torch.randn(1, self._generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
-        front = generator_cameras(torch.zeros(1), torch.zeros(1))
+        front = generator_cameras(torch.zeros(1), torch.zeros(1), self._pivot)
         return self._generator.identity(z.to(self._device), front.to(self._device), self._psi, _CUTOFF)
 
     def _shown(self, identity: Identity, camera: Tensor) -> Shown:
-        shown = self._generator.shown(identity, camera.to(self._device))
+        # trained with cameras at one distance: what is near and far goes with the camera
+        away = (camera[:, 3:12:4] - torch.tensor(self._pivot)).norm(dim=1) - RADIUS
+        shown = self._generator.shown(identity, camera.to(self._device), further=away.to(self._device))
         return Shown(*(t.cpu() for t in vars(shown).values()))
 
     def _view(self, identity: Identity, camera: Tensor) -> Tensor:

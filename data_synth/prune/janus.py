@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen3dface.errors import CheckpointError
+from gen3dface.files import file_sha256
 from gen3dface.photo.detect import FaceDetector
 
 PROMPTS = ("back of human head", "human front face")  # Gen3D-Face's classes
@@ -46,8 +47,9 @@ class ClipJudge:
             self._processor: Any = AutoProcessor.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"'{folder}' holds no CLIP model in transformers' format: {error}") from error
-        size = sum(p.numel() for p in self._model.parameters())
-        self.name = f"clip {Path(folder).name} {size}"
+        weights = sorted(Path(folder).glob("*.safetensors"))
+        digests = " ".join(file_sha256(path)[:16] for path in weights)
+        self.name = f"clip {digests} {' / '.join(PROMPTS)}"
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> NDArray[np.float64]:

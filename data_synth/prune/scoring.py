@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from gen3dface.data_synth.prune.janus import FrontJudge
 from gen3dface.data_synth.sample import TrainingSample
-from gen3dface.data_synth.shards import read_entry, read_manifest
+from gen3dface.data_synth.shards import Manifest, read_entry, read_manifest
 from gen3dface.errors import DataError, NoFaceError
 from gen3dface.evaluation.identity import IdentityEmbedder
 from gen3dface.files import write_atomically
@@ -47,7 +48,7 @@ class Scorer:
 
     def __init__(self, judge: FrontJudge) -> None:
         self._judge, self._embed = judge, IdentityEmbedder()
-        self.name = f"{judge.name}; sface within {BESIDE:.0f}"
+        self.name = f"{judge.name} from {BEHIND:.0f}; sface up to {BESIDE:.0f}"
 
     def __call__(self, sample: TrainingSample) -> Scores:
         """The scores of one identity."""
@@ -87,7 +88,7 @@ def score_folder(folder: Path, scorer: Scorer, progress: bool = True) -> dict[st
     found: dict[str, Scores] = {}
     for shard in tqdm(shards, desc="scoring", unit="shard", disable=not progress):
         manifest = read_manifest(shard)
-        scores = _kept(shard, manifest.sha256, scorer.name)
+        scores = _kept(shard, manifest, scorer.name)
         if scores is None:
             scores = {entry.key: scorer(read_entry(shard, entry)) for entry in manifest.samples}
             note = {
@@ -112,12 +113,15 @@ def samples_of(folder: Path, keys: list[str]) -> Iterator[TrainingSample]:
         yield read_entry(*places[key])
 
 
-def _kept(shard: Path, digest: str, scorer: str) -> dict[str, Scores] | None:
+def _kept(shard: Path, manifest: Manifest, scorer: str) -> dict[str, Scores] | None:
     path = scores_path(shard)
     try:
         note = json.loads(path.read_bytes())
-        if (note["shard"], note["scorer"]) == (digest, scorer):
-            return {key: Scores(**values) for key, values in note["scores"].items()}
+        scores = TypeAdapter(dict[str, Scores]).validate_python(note["scores"])
+        if (note["shard"], note["scorer"]) == (manifest.sha256, scorer) and set(scores) == {
+            entry.key for entry in manifest.samples
+        }:
+            return scores
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,6 +13,7 @@ from gen3dface.cameras import RIGS
 from gen3dface.config_files import Section, read_config, validated
 from gen3dface.errors import ConfigError
 
+FORMAT = "gen3dface.synthesis.1"  # grows when the same settings give other bytes
 Angle = Annotated[float, Field(ge=0, le=90)]
 
 
@@ -45,6 +46,14 @@ class SynthConfig(Section):
     size: Annotated[int, Field(ge=16, le=2048)] = 128
     per_shard: Annotated[int, Field(ge=1, le=10_000)] = 16
 
+    def settled(self) -> SynthConfig:
+        """With the generator's place as seen from everywhere on this machine."""
+        path = self.generator.path
+        if path is None:
+            return self
+        chosen = self.generator.model_copy(update={"path": str(Path(path).absolute())})
+        return self.model_copy(update={"generator": chosen})
+
     @property
     def shards(self) -> int:
         """How many there will be."""
@@ -57,8 +66,16 @@ class SynthConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """Of everything that the bytes of a shard depend on; more identities may be asked for later."""
-        values = self.model_dump(exclude={"identities"})
+        """Of everything that the bytes of a shard depend on; more identities may be asked for later.
+
+        A generator counts by its checkpoint, wherever it lies. Raises `CheckpointError` where there is none.
+        """
+        values = self.model_dump(exclude={"identities": True, "generator": {"path"}})
+        if self.generator.path is not None:
+            from gen3dface.data_synth.panohead.checkpoint import read_note
+
+            values["checkpoint"] = read_note(Path(self.generator.path))["sha256"]
+        values["format"] = FORMAT
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 import torch
 from tqdm.auto import tqdm
 
-from gen3dface.data_synth.shards import read_entry, read_manifest
+from gen3dface.data_synth.shards import read_entry, read_manifest, shard_path
 from gen3dface.data_synth.synthesis.config import SynthConfig
 from gen3dface.data_synth.synthesis.generators import MakeIdentity, open_generator
 from gen3dface.data_synth.synthesis.preview import PREVIEWED, contact_sheet
-from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, make_shard
-from gen3dface.errors import DataError, MissingExtraError, OutputError
+from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, make_shard, sweep
+from gen3dface.errors import DataError, Gen3DFaceError, MissingExtraError, OutputError
 from gen3dface.files import write_atomically, write_failure
 from gen3dface.outputs.pictures import encode
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Engine = Literal["processes", "ray"]
 _CONFIG, _PREVIEW = "synthesis.json", "preview.jpg"
-_DEATHS = 4  # workers that may die before a run gives up
+_DEATHS = 4  # workers that may die one after the other before a run gives up
 
 
 def synthesise(
@@ -49,7 +49,9 @@ def synthesise(
         DataError: the folder belongs to another synthesis, or too many workers died.
         OutputError: it cannot be written, or the disk is full.
     """
+    config = config.settled()
     _claim(config, out)
+    sweep(out)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     missing = []
     for shard in tqdm(range(rank, config.shards, ranks), "looking at shards", disable=not progress or rank > 0):
@@ -65,16 +67,18 @@ def synthesise(
         for note in made:
             notes.append(note)
             bar.update(note.seeds)
-            if note.made and not (out / _PREVIEW).exists():
-                _show(out)
+            if note.made and rank == 0 and not (out / _PREVIEW).exists():
+                _show(out, shard_path(out, (note.first - config.first) // config.per_shard))
     return notes
 
 
-def _show(out: Path) -> None:
-    """Some identities as a picture beside the shards."""
-    shard = next(path for path in sorted(out.glob("*.tar")))
-    samples = [read_entry(shard, entry) for entry in read_manifest(shard).samples[:PREVIEWED]]
-    write_atomically(out / _PREVIEW, encode(contact_sheet(samples), "jpeg"))
+def _show(out: Path, shard: Path) -> None:
+    """Some identities as a picture beside the shards. No run ends for want of it."""
+    try:
+        samples = [read_entry(shard, entry) for entry in read_manifest(shard).samples[:PREVIEWED]]
+        write_atomically(out / _PREVIEW, encode(contact_sheet(samples), "jpeg"))
+    except (Gen3DFaceError, OSError) as error:
+        logger.warning("%s was not written: %s", _PREVIEW, error)
 
 
 def _claim(config: SynthConfig, out: Path) -> None:
@@ -106,10 +110,15 @@ def _by_processes(config: SynthConfig, out: Path, shards: Sequence[int], workers
             # started afresh: a forked torch may wait for threads that it has not got
             with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
                 jobs = {pool.submit(_made, config, out, shard): shard for shard in sorted(left)}
-                for job in as_completed(jobs):
-                    note = job.result()
-                    left.discard(jobs[job])
-                    yield note
+                try:
+                    for job in as_completed(jobs):
+                        note = job.result()
+                        left.discard(jobs[job])
+                        deaths = 0
+                        yield note
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # else all that waits would be made first
+                    raise
         except BrokenProcessPool as error:
             deaths += 1
             logger.warning("a worker died; going on with the %d shards that are left", len(left))

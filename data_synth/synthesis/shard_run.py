@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,12 +14,23 @@ from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shards import manifest_path, read_manifest, shard_path, write_shard
 from gen3dface.data_synth.synthesis.config import SynthConfig
 from gen3dface.data_synth.synthesis.generators import MakeIdentity
-from gen3dface.errors import DataError, Gen3DFaceError, OutputError
+from gen3dface.errors import (
+    DataError,
+    EstimationError,
+    FaceChoiceError,
+    FaceTooSmallError,
+    HeadError,
+    NoFaceError,
+    PortraitError,
+)
 from gen3dface.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 16 << 20
+_STALE = 3600.0  # seconds after which a temporary file is nobody's any more
+# what a seed may be to blame for; all else is the machine's fault, and ends the run
+SEEDS_OWN = (EstimationError, FaceChoiceError, FaceTooSmallError, HeadError, NoFaceError, PortraitError)
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class Note:
     first: int
     seeds: int
     made: int = 0
+    manifest: str | None = None  # its sha256
     skipped: dict[str, str] = field(default_factory=dict)  # seed to reason
 
 
@@ -49,8 +63,10 @@ def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
         if path.stat().st_size > _MOST_BYTES:
             return f"{path.name} is too large for a note"
         note = Note(**json.loads(path.read_bytes()))
-        if (note.fingerprint, note.first, note.seeds) != (config.fingerprint, seeds.start, len(seeds)):
+        if (note.fingerprint, note.first) != (config.fingerprint, seeds.start) or note.seeds < len(seeds):
             return f"{tar.name} has other identities"
+        if note.made and file_sha256(manifest_path(tar)) != note.manifest:
+            return f"{tar.name} has another manifest than it was made with"
         if note.made and file_sha256(tar) != read_manifest(tar).sha256:
             return f"{tar.name} is damaged: its sha256 is not its manifest's"
     except (OSError, ValueError, TypeError, DataError) as error:
@@ -66,8 +82,6 @@ def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity
     """
     seeds, skipped = config.seeds(shard), dict[str, str]()
     note_path(folder, shard).unlink(missing_ok=True)
-    for stale in folder.glob(f".{shard_path(folder, shard).stem}.*.tmp"):  # of a run that was killed
-        stale.unlink(missing_ok=True)
     samples = _Samples(seeds, make, skipped)
     made = 0
     first = next(samples, None)
@@ -76,9 +90,18 @@ def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity
     else:
         for leftover in (shard_path(folder, shard), manifest_path(shard_path(folder, shard))):
             leftover.unlink(missing_ok=True)
-    note = Note(config.fingerprint, seeds.start, len(seeds), made, skipped)
+    digest = file_sha256(manifest_path(shard_path(folder, shard))) if made else None
+    note = Note(config.fingerprint, seeds.start, len(seeds), made, digest, skipped)
     write_atomically(note_path(folder, shard), json.dumps(asdict(note), indent=1, sort_keys=True).encode())
     return note
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that killed runs left. Recent ones may be somebody's."""
+    for path in folder.glob(".shard-*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE:
+                path.unlink()
 
 
 class _Samples(Iterator[TrainingSample]):
@@ -91,9 +114,7 @@ class _Samples(Iterator[TrainingSample]):
         for seed in self._seeds:
             try:
                 return self._make(seed)
-            except OutputError:
-                raise
-            except Gen3DFaceError as error:
+            except SEEDS_OWN as error:
                 logger.info("identity %d is left out: %s", seed, error)
                 self._skipped[str(seed)] = str(error)
         raise StopIteration

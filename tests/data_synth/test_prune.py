@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gen3dface import cli
 from gen3dface.assets import fetch
 from gen3dface.data_synth.prune.janus import PROMPTS, ClipJudge, DetectorJudge
-from gen3dface.data_synth.prune.scoring import Scorer, Scores, mean_pairwise_cosine, scores_path
+from gen3dface.data_synth.prune.scoring import Scorer, Scores, mean_pairwise_cosine, score_folder, scores_path
 from gen3dface.data_synth.prune.selection import Thresholds, select
 from gen3dface.data_synth.rendered.people.skin_library import Skin
 from gen3dface.data_synth.rendered.samples import make_sample
@@ -67,6 +67,10 @@ def test_planted_faults_are_found(people: list[TrainingSample], tmp_path: Path) 
 
     # other thresholds read no picture again, and damaged scores are made again
     scores_path(tmp_path / "shard-000001.tar").write_bytes(b"{")
+    hostile = json.loads(scores_path(tmp_path / "shard-000000.tar").read_text())
+    hostile["scores"][first.key]["faces"] = "<script>"
+    scores_path(tmp_path / "shard-000000.tar").write_text(json.dumps(hostile))
+    assert "<script>" not in str(score_folder(tmp_path, Scorer(DetectorJudge()), progress=False))
     marker = json.loads(scores_path(tmp_path / "shard-000000.tar").read_text())
     marker["scores"][first.key]["identity"] = 2.0
     scores_path(tmp_path / "shard-000000.tar").write_text(json.dumps(marker))

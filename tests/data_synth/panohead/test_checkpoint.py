@@ -91,6 +91,39 @@ def test_hostile_storage_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (120_000,), (1,)),
+        (0, (10**9,), (1,)),
+        (0, (10**12,), (0,)),
+        (3, (2,), (1,)),
+        (0, (-1,), (1,)),
+        (0, (2,), ()),
+    ],
+)
+def test_tensors_beyond_their_data_are_refused(
+    offset: int, size: tuple[int, ...], stride: tuple[int, ...], tmp_path: Path
+) -> None:
+    """PyTorch itself would grow the storage, with whatever the memory held before."""
+    inner = io.BytesIO()
+    torch.save(torch.zeros(4).storage(), inner)
+    storage = Call(torch.storage._load_from_bytes, inner.getvalue())
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps(Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, {})))
+    with pytest.raises(CheckpointError, match="tensor"):
+        read_pickle(path).tensor()
+
+
+@pytest.mark.parametrize("victim", ["torch._utils\n_rebuild_parameter", "collections\nOrderedDict", "training.x\nNet"])
+def test_what_a_pickle_may_name_it_cannot_change(victim: str, tmp_path: Path) -> None:
+    """BUILD with attributes for the named thing itself."""
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(b"\x80\x02c" + victim.encode() + b"\nN}X\x07\x00\x00\x00__doc__X\x01\x00\x00\x00xs\x86b.")
+    with pytest.raises(CheckpointError):
+        read_pickle(path)
+
+
 @pytest.mark.parametrize("target", ["os.system", "builtins.type", "gen3dface.cli.app"])
 def test_class_replacement_is_refused(target: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.pkl"
@@ -112,6 +145,8 @@ def test_what_does_not_fit_is_named(official: tuple[Generator, Path], tmp_path: 
             ({"ray_start": "auto"}, "ray_start"),
             ({"depth_resolution": 10**9}, "depth_resolution"),
             ({"box_warp": float("nan")}, "box_warp"),
+            ({"depth_resolution": 6.5}, "no whole number"),
+            ({"decoder_activation": "lrelu"}, "decoder_activation"),
         ]
     ):
         write_official(path, generator, {**OPTIONS, **change}, 16)

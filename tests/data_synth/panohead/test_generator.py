@@ -126,6 +126,20 @@ def test_fine_samples_are_where_the_wall_is() -> None:
     assert found.features[0, 0, 2].item() == pytest.approx(0.05, abs=0.03)
 
 
+@pytest.mark.parametrize("distance", [1.0, 3.6, 4.9])
+def test_what_is_near_goes_with_the_camera(distance: float) -> None:
+    """A ball of density before a camera at another distance than in training."""
+
+    def ball(points: Tensor) -> tuple[Tensor, Tensor]:
+        return points, torch.where(points.norm(dim=-1, keepdim=True) < 0.22, 80.0, -80.0)
+
+    origins, directions = torch.tensor([[[0.0, 0.0, distance]]]), torch.tensor([[[0.0, 0.0, -1.0]]])
+    missed = render_rays(ball, origins, directions, RenderingConfig())
+    found = render_rays(ball, origins, directions, RenderingConfig(), further=torch.tensor([distance - 2.7]))
+    assert missed.opacity.item() < 0.01 and found.opacity.item() > 0.99
+    assert found.depth.item() == pytest.approx(distance - 0.22, abs=0.03)
+
+
 def test_one_identity_serves_all_views() -> None:
     generator = Generator(TINY).requires_grad_(False)
     z, c = torch.randn(2, 1, 512, generator=torch.Generator().manual_seed(0)), _cameras(3)

@@ -115,7 +115,7 @@ class _Bust:
     def identity(self, z: Tensor, c: Tensor, psi: float, cutoff: int) -> Identity:
         return Identity(z, z, None)
 
-    def shown(self, identity: Identity, cameras: Tensor) -> Shown:
+    def shown(self, identity: Identity, cameras: Tensor, further: Tensor) -> Shown:
         pose = torch.linalg.inv(cameras[:, :16].view(-1, 4, 4))
         lens = cameras[:, 16:].view(-1, 3, 3) * torch.tensor([self.side, self.side, 1.0])[:, None]
         camera = Cameras(pose, lens, self.side, self.side)
