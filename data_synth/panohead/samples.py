@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gen3dface.estimators import HeadFit, estimate
 from gen3dface.heads import load_head_model
 from gen3dface.photo import load_portrait
 from gen3dface.raster import rasterize
+from gen3dface.similarity import Similarity
 
 FOCAL, RADIUS = 4.2647, 2.7  # of the training cameras: image sides; the generator's units
 PIVOTS = {"panohead": (0.0, 0.0, 0.0), "eg3d": (0.0, 0.0, 0.2)}  # what the training cameras look at
@@ -49,32 +49,23 @@ def generator_cameras(
     return torch.cat([pose.flatten(1), lens], 1)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where the generator's world lies in the head's: x_head = scale * rotation @ x + shift, metres."""
+def placement(photo: Tensor, fit: Cameras, scale: float) -> Similarity:
+    """Where the generator's world lies in the head's, from the camera [25] that took the photo as both know it.
 
-    rotation: Tensor  # [3, 3]
-    shift: Tensor  # [3] metres
-    scale: float  # metres of one unit
+    scale: metres of a unit.
+    """
+    pose = photo[:16].view(4, 4)  # camera to the generator's world
+    found = fit.world_to_camera[0]
+    # x_camera = scale * R_g^T (x - c_g) = R_f x_head + t_f
+    rotation = found[:3, :3].T @ pose[:3, :3].T
+    shift = -(scale * rotation @ pose[:3, 3]) - found[:3, :3].T @ found[:3, 3]
+    return Similarity(scale, rotation, shift)
 
-    @classmethod
-    def of_photo(cls, photo: Tensor, fit: Cameras, scale: float) -> Placement:
-        """From the one camera [25] that took the photo, as the generator and as the estimator know it."""
-        pose = photo[:16].view(4, 4)  # camera to the generator's world
-        found = fit.world_to_camera[0]
-        # x_camera = scale * R_g^T (x - c_g) = R_f x_head + t_f
-        rotation = found[:3, :3].T @ pose[:3, :3].T
-        shift = -(scale * rotation @ pose[:3, 3]) - found[:3, :3].T @ found[:3, 3]
-        return cls(rotation, shift, scale)
 
-    def generator_cameras(self, cameras: Cameras) -> Tensor:
-        """[N, 25] that see the generator's world as N cameras see the head's."""
-        poses = torch.linalg.inv(cameras.world_to_camera)
-        out = torch.eye(4).repeat(len(cameras), 1, 1)
-        out[:, :3, :3] = self.rotation.T @ poses[:, :3, :3]
-        out[:, :3, 3] = (poses[:, :3, 3] - self.shift) @ self.rotation / self.scale
-        lens = cameras.intrinsics / cameras.intrinsics.new_tensor([[cameras.width], [cameras.height], [1]])
-        return torch.cat([out.flatten(1), lens.flatten(1)], 1)
+def numbers_of(cameras: Cameras) -> Tensor:
+    """The 25 numbers [N, 25] of N cameras in the generator's world."""
+    lens = cameras.intrinsics / cameras.intrinsics.new_tensor([[cameras.width], [cameras.height], [1]])
+    return torch.cat([torch.linalg.inv(cameras.world_to_camera).flatten(1), lens.flatten(1)], 1)
 
 
 class HeadSampler:
@@ -107,8 +98,9 @@ class HeadSampler:
         name = f"{self._note['kind']}-{seed:09d}"
         portrait = load_portrait(_png(shot.image[0] / 2 + 0.5))
         head = estimate(portrait, focal=FOCAL * portrait.width)
-        placement = Placement.of_photo(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
-        views = torch.cat([self._view(identity, c) for c in placement.generator_cameras(self._cameras)])
+        placed = placement(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
+        cameras = numbers_of(placed.carried_back(self._cameras))
+        views = torch.cat([self._view(identity, camera) for camera in cameras])
         if (views[:, 3] > 127).float().mean((1, 2)).min() < _LEAST:
             raise EstimationError("A view of the generator's head is empty.")
         provenance = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras, orbit, rig
 from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig, Identity, Shown
 from gen3dface.data_synth.panohead.rendering import RenderingConfig, camera_rays
-from gen3dface.data_synth.panohead.samples import FOCAL, RADIUS, HeadSampler, Placement, generator_cameras
+from gen3dface.data_synth.panohead.samples import FOCAL, RADIUS, HeadSampler, generator_cameras, numbers_of, placement
 from gen3dface.data_synth.rendered.people.skin_library import Skin
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.heads import load_head_model
@@ -48,15 +48,15 @@ def test_both_worlds_see_the_same_pixels() -> None:
     pose[0, :3, :3] = torch.from_numpy(Rotation.from_euler("xyz", [5, 170, 176], degrees=True).as_matrix()).float()
     pose[0, :3, 3] = torch.tensor([0.02, -0.05, 1.71])
     fit = Cameras(pose, torch.tensor([[[FOCAL * 64, 0, 32], [0, FOCAL * 64, 32], [0, 0, 1.0]]]), 64, 64)
-    placement = Placement.of_photo(photo[0], fit, 0.61)
+    placed = placement(photo[0], fit, 0.61)
     points = torch.from_numpy(random.normal(0, 0.1, (20, 3))).float()
-    in_head = 0.61 * points @ placement.rotation.T + placement.shift
+    in_head = placed(points)
     torch.testing.assert_close(fit.project(in_head)[0][0], _pixels(photo, points, 64)[0], atol=1e-2, rtol=0)
     for cameras in (
         rig("orbit48", 64),
         orbit(torch.tensor([10.0]), torch.tensor([5.0]), radius=1.6, focal=4.0, size=64),
     ):
-        found = _pixels(placement.generator_cameras(cameras), points, 64)
+        found = _pixels(numbers_of(placed.carried_back(cameras)), points, 64)
         torch.testing.assert_close(cameras.project(in_head)[0], found, atol=1e-2, rtol=0)
 
 
