@@ -21,13 +21,16 @@ class GeneratorChoice(Section):
     """Who makes the identities.
 
     Args:
-        kind: `rendered` (people drawn by `gen3dface.data_synth.rendered`), `panohead` or `eg3d`.
-        path: of a generator that `gen3dface convert` wrote; none for `rendered`.
+        kind: `rendered` (people drawn by `gen3dface.data_synth.rendered`), `panohead`, `eg3d`, or `folder` (your own
+            captures).
+        path: of a generator that `gen3dface convert` wrote, or of captures, a folder each; none for `rendered`.
+        licence: of captures.
         psi: truncation of its w. yaw: degrees to each side from which the photo is taken.
     """
 
-    kind: Literal["rendered", "panohead", "eg3d"] = "rendered"
+    kind: Literal["rendered", "panohead", "eg3d", "folder"] = "rendered"
     path: str | None = None
+    licence: str = "unknown"
     psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     yaw: Angle = 60.0
 
@@ -68,13 +71,19 @@ class SynthConfig(Section):
     def fingerprint(self) -> str:
         """Of everything that the bytes of a shard depend on; more identities may be asked for later.
 
-        A generator counts by its checkpoint, wherever it lies. Raises `CheckpointError` where there is none.
+        A generator counts by its checkpoint, captures by their files, wherever they lie. Raises `CheckpointError` or
+        `DataError` where there are none.
         """
         values = self.model_dump(exclude={"identities": True, "generator": {"path"}})
-        if self.generator.path is not None:
+        path = self.generator.path
+        if path is not None and self.generator.kind == "folder":
+            from gen3dface.data_synth.synthesis.captures import listing_hash
+
+            values["captures"] = listing_hash(Path(path))
+        elif path is not None:
             from gen3dface.data_synth.panohead.checkpoint import read_note
 
-            values["checkpoint"] = read_note(Path(self.generator.path))["sha256"]
+            values["checkpoint"] = read_note(Path(path))["sha256"]
         values["format"] = FORMAT
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -85,5 +94,5 @@ def load_synth_config(config: str | Path, overrides: dict[str, Any] | None = Non
     if found.views not in RIGS:
         raise ConfigError(f"views is {found.views!r}; there are {', '.join(RIGS)}.")
     if (found.generator.kind == "rendered") != (found.generator.path is None):
-        raise ConfigError("generator.path is the folder of a converted panohead or eg3d; `rendered` has none.")
+        raise ConfigError("generator.path is a converted panohead or eg3d, or captures; `rendered` has none.")
     return found

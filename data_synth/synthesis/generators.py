@@ -29,11 +29,15 @@ def open_generator(config: SynthConfig, device: str = "cpu") -> MakeIdentity:
     """
     if config.generator.kind == "rendered":
         return _rendered(config)
+    choice = config.generator
+    assert choice.path is not None  # `load_synth_config` has seen to it
+    if choice.kind == "folder":
+        from gen3dface.data_synth.synthesis.captures import Captures
+
+        return Captures(Path(choice.path), config.size, choice.licence)
     from gen3dface.data_synth.panohead.samples import HeadSampler
 
-    assert config.generator.path is not None  # `load_synth_config` has seen to it
-    choice = config.generator
-    return HeadSampler.open(Path(config.generator.path), config.views, config.size, choice.psi, choice.yaw, device)
+    return HeadSampler.open(Path(choice.path), config.views, config.size, choice.psi, choice.yaw, device)
 
 
 def _rendered(config: SynthConfig) -> MakeIdentity:

@@ -134,7 +134,7 @@ def _by_ray(config: SynthConfig, out: Path, shards: Sequence[int]) -> Iterator[N
         raise MissingExtraError("--engine ray needs Ray: pip install 'gen3dface[scale]'.") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
-    gpus = 1 if config.generator.kind != "rendered" and ray.cluster_resources().get("GPU", 0) else 0
+    gpus = 1 if config.generator.kind in ("panohead", "eg3d") and ray.cluster_resources().get("GPU", 0) else 0
     task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_DEATHS)(_made)
     waiting = [task.remote(config, out.absolute(), shard) for shard in shards]
     while waiting:
