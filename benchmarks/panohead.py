@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     config = GeneratorConfig()
-    generator = Generator(config).to(arguments.device).eval()
+    generator = Generator(config).to(arguments.device).for_inference()
     z = torch.randn(1, config.z_dim, generator=torch.Generator().manual_seed(0)).to(arguments.device)
     turns = torch.arange(arguments.views) * (360.0 / arguments.views)
     cameras = generator_cameras(turns, torch.zeros(arguments.views)).to(arguments.device)

@@ -87,7 +87,7 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
         state = load_file(folder / _WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
-    return _filled(config, state, str(folder)).eval().requires_grad_(False), note
+    return _filled(config, state, str(folder)).for_inference(), note
 
 
 def read_note(folder: Path) -> dict[str, Any]:

@@ -95,6 +95,11 @@ class Generator(nn.Module):
             self.bcg_synthesis = Synthesis(config.w_dim, background_side, _FEATURES, config.base // 2, config.most)
             self.torgb = ToChannels(_FEATURES, 3, config.w_dim)
 
+    def for_inference(self) -> Generator:
+        """Ready to draw: no gradients, and a pixel's channels side by side, as convolutions like them."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self.eval().requires_grad_(False)
+
     def identity(self, z: Tensor, c: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Identity:
         """Heads of z [B, z_dim] as seen while w is asked for by cameras c [B, c_dim] (the same for all views).
 
@@ -154,7 +159,8 @@ class Generator(nn.Module):
             behind = F.interpolate(background, (side, side), mode="bilinear", antialias=True)
             features = features + (1 - opacity) * behind
             raw = self.torgb(features, ws[:, -1])
-        image = self.superresolution(raw, features, ws)
+        together = (t.contiguous(memory_format=torch.channels_last) for t in (raw, features))
+        image = self.superresolution(*together, ws)
         return Shown(image, raw, depth, opacity * (1 + 2 * _SHARP) - _SHARP)
 
     def camera_shift(self, z: Tensor, c: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _TAPS = (1.0, 3.0, 3.0, 1.0)  # of the smoothing filter, along each axis
-_SLOPE = 0.2
+_SLOPE, _GAIN = 0.2, math.sqrt(2)
 
 
 def activate(x: Tensor) -> Tensor:
     """Leaky ReLU that keeps the second moment: sqrt(2) * max(x, 0.2 x)."""
-    return F.leaky_relu(x, _SLOPE) * math.sqrt(2)
+    return F.leaky_relu(x, _SLOPE) * _GAIN
 
 
 def upsampled(x: Tensor) -> Tensor:
@@ -66,17 +66,21 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: bool = True) -> Tensor:
         """x [B, inputs, H, W], w [B, w_dim] -> [B, outputs, side, side]."""
         style = self.affine(w)
-        demodulation = (style.square() @ self.weight.square().sum((2, 3)).T + 1e-8).rsqrt()
-        x = x * style[:, :, None, None]  # as good as scaling the weights, which would need a convolution a sample
-        if self._up:
-            x = _smoothed(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
-        else:
-            x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulation[:, :, None, None]
+        demodulation = (style.square() @ self.weight.square().sum((2, 3)).T + 1e-8).rsqrt() * _GAIN
+        if len(x) == 1:  # in the weights, as the paper has it: large pictures need not be gone through for it
+            x = self._convolved(x, self.weight * style[0, :, None, None] * demodulation[0, :, None, None, None])
+        else:  # else that would be a convolution a sample
+            x = self._convolved(x * style[:, :, None, None], self.weight) * demodulation[:, :, None, None]
+        shift = self.bias[:, None, None] * _GAIN
         if noise:
-            x = x + self.noise_const * self.noise_strength
-        x = activate(x + self.bias[:, None, None])
-        return x if self._clamp is None else x.clamp(-self._clamp, self._clamp)
+            shift = shift + self.noise_const * (self.noise_strength * _GAIN)
+        x = F.leaky_relu(x + shift, _SLOPE, inplace=True)  # the gain of `activate` is in weights and shift
+        return x if self._clamp is None else x.clamp_(-self._clamp, self._clamp)
+
+    def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self._up:
+            return _smoothed(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        return F.conv2d(x, weight, padding=1)
 
 
 class ToChannels(nn.Module):

@@ -28,7 +28,7 @@ def tiny() -> Generator:
     generator = Generator(TINY)
     state = load_file(FOLDER / "panohead_tiny_state.safetensors")
     generator.load_state_dict({k: t for k, t in state.items() if not k.endswith("resample_filter")})
-    return generator.requires_grad_(False)
+    return generator.for_inference()
 
 
 def half(shape: tuple[int, ...]) -> Tensor:
