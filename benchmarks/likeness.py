@@ -142,8 +142,8 @@ python benchmarks/likeness.py -o out/likeness --gallery docs{option}
 - **Hair over the cheek** is laid on the skin and stays there when the head turns (`ardern_2022`).
 - **Light** is baked into the colours; a side in shadow stays dark (`sunak`).
 - **Glasses, hats and hands** have no shape of their own: they are painted on.
-- **`mini`** (where shown) draws 128 px: hair is coarse behind, necks have grey speckles, ends of long hair fade to white,
-  and profiles have ghost lines before the eyes.
+- **`mini`** (where shown) draws 128 px: hair is coarse behind, necks have grey speckles, ends of long hair fade to
+  white, and profiles have ghost lines before the eyes.
 
 ## Figures
 
