@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from gen3dface.cameras import Cameras, rig
@@ -20,6 +18,7 @@ from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import EstimationError
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.heads import load_head_model
+from gen3dface.outputs.pictures import encode, to_bytes
 from gen3dface.photo import load_portrait
 from gen3dface.raster import rasterize
 from gen3dface.similarity import Similarity
@@ -96,7 +95,7 @@ class HeadSampler:
         identity = self.identity(seed)
         shot = self._shown(identity, photo)
         name = f"{self._note['kind']}-{seed:09d}"
-        portrait = load_portrait(_png(shot.image[0] / 2 + 0.5))
+        portrait = load_portrait(encode(to_bytes(shot.image / 2 + 0.5)[0], "png"))
         head = estimate(portrait, focal=FOCAL * portrait.width)
         placed = placement(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
         cameras = numbers_of(placed.carried_back(self._cameras))
@@ -154,9 +153,3 @@ def _scale(depth: Tensor, mask: Tensor, head: HeadFit) -> float:
     if not math.isfinite(found) or found <= 0:
         raise EstimationError("The generator's depth is no distance.")
     return found
-
-
-def _png(picture: Tensor) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()).save(buffer, "PNG")
-    return buffer.getvalue()

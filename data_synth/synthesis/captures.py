@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
@@ -17,6 +15,7 @@ from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import DataError, EstimationError
 from gen3dface.estimators import estimate
 from gen3dface.heads import load_head_model
+from gen3dface.outputs.pictures import encode, to_bytes
 from gen3dface.photo import load_portrait
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.found_face import find_face
@@ -57,7 +56,7 @@ class Captures:
         if found is None:
             raise EstimationError(f"{folder.name}: no face is seen in two of its views.")
         front = _front(found.pose, views.cameras)
-        portrait = load_portrait(_png(views.tensor()[front]))
+        portrait = load_portrait(encode(to_bytes(views.tensor())[front], "png"))
         focal = float(views.cameras.intrinsics[front, 0, 0]) * portrait.width / views.cameras.width
         head = estimate(portrait, focal=focal)
         placed = best_similarity(head.mesh(model).vertices, found.pose.posed, skin_weights(model))
@@ -111,10 +110,3 @@ def _bytes(views: MultiViewOutput, size: int) -> Tensor:
     both = torch.cat([views.tensor(), views.masks], 1)
     small = F.interpolate(both, (size, size), mode="bilinear", antialias=True)
     return (small.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def _png(picture: Tensor) -> bytes:
-    buffer = io.BytesIO()
-    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
