@@ -41,17 +41,17 @@ def write_report(folder: Path, scores: Mapping[str, Scores], chosen: Selection, 
 
 
 def histogram(values: Sequence[float], mark: float | None) -> str:
-    """An SVG of how often values lie where, and a line at the threshold."""
+    """An SVG of how often values lie where, from 0 to 1 or further, and a line at the threshold."""
     if not values:
         return "<p>no scores</p>"
-    counts, edges = np.histogram(values, _BARS)
+    counts, edges = np.histogram(values, _BARS, (min(0.0, *values), max(1.0, *values)))
     step, tallest = _WIDE / _BARS, max(int(counts.max()), 1)
     bars = "".join(
         f"<rect x='{i * step:.1f}' y='{_HIGH - _HIGH * c / tallest:.1f}' width='{step - 1:.1f}' "
         f"height='{_HIGH * c / tallest:.1f}' fill='#48a'/>"
         for i, c in enumerate(counts)
     )
-    if mark is not None and edges[-1] > edges[0]:
+    if mark is not None:
         x = _WIDE * (mark - edges[0]) / (edges[-1] - edges[0])
         bars += f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{_HIGH}' stroke='#c33' stroke-width='2'/>"
     ends = ((2, edges[0]), (_WIDE - 46, edges[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,6 +77,8 @@ class SynthConfig(Section):
         """
         values = self.model_dump(exclude={"identities": True, "generator": {"path"}})
         path = self.generator.path
+        if self.generator.kind == "rendered":  # compiled loops and their plain twin differ in last bits
+            values["compiled"] = bool(importlib.util.find_spec("numba"))
         if path is not None and self.generator.kind == "folder":
             from gen3dface.data_synth.synthesis.captures import listing_hash
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from gen3dface import cli
 from gen3dface.assets import fetch
 from gen3dface.data_synth.prune.janus import PROMPTS, ClipJudge, DetectorJudge
+from gen3dface.data_synth.prune.report import histogram
 from gen3dface.data_synth.prune.scoring import Scorer, Scores, mean_pairwise_cosine, score_folder, scores_path
 from gen3dface.data_synth.prune.selection import Thresholds, select
 from gen3dface.data_synth.rendered.people.skin_library import Skin
@@ -154,3 +155,11 @@ def test_a_list_that_fits_nothing_is_named(tmp_path: Path, people: list[Training
     (tmp_path / "kept.json").write_text("[]")
     with pytest.raises(DataError, match="lists no identities"):
         ShardSet(tmp_path, tmp_path / "kept.json")
+
+
+def test_the_histogram_shows_its_threshold() -> None:
+    """Between 0 and 1 the line stands at its share of the width."""
+    drawn = histogram([0.2, 0.2, 0.9], 0.25)
+    assert "x1='140.0'" in drawn and drawn.count("height='140.0'") == 1  # of 560 px; the fuller bar is the tallest
+    assert histogram([], 0.5) == "<p>no scores</p>"
+    assert ">-0.200<" in histogram([-0.2, 0.4], None)
