@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.data_synth.rendered.samples.align import skin_weights
+from gen3dface.data_synth.align import skin_weights
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import DataError, EstimationError
 from gen3dface.estimators import estimate

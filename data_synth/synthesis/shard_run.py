@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import time
@@ -82,11 +83,11 @@ def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity
     """
     seeds, skipped = config.seeds(shard), dict[str, str]()
     note_path(folder, shard).unlink(missing_ok=True)
-    samples = _Samples(seeds, make, skipped)
+    samples = _samples(seeds, make, skipped)
     made = 0
     first = next(samples, None)
     if first is not None:
-        made = len(write_shard(folder, shard, _after(first, samples)).samples)
+        made = len(write_shard(folder, shard, itertools.chain([first], samples)).samples)
     else:
         for leftover in (shard_path(folder, shard), manifest_path(shard_path(folder, shard))):
             leftover.unlink(missing_ok=True)
@@ -104,22 +105,13 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-class _Samples(Iterator[TrainingSample]):
-    """Samples of the seeds that give one; the others' reasons are kept."""
-
-    def __init__(self, seeds: range, make: MakeIdentity, skipped: dict[str, str]) -> None:
-        self._seeds, self._make, self._skipped = iter(seeds), make, skipped
-
-    def __next__(self) -> TrainingSample:
-        for seed in self._seeds:
-            try:
-                return self._make(seed)
-            except SEEDS_OWN as error:
-                logger.info("identity %d is left out: %s", seed, error)
-                self._skipped[str(seed)] = str(error)
-        raise StopIteration
-
-
-def _after(first: TrainingSample, rest: Iterator[TrainingSample]) -> Iterator[TrainingSample]:
-    yield first
-    yield from rest
+def _samples(seeds: range, make: MakeIdentity, skipped: dict[str, str]) -> Iterator[TrainingSample]:
+    """Of the seeds that give one; the others' reasons are added to `skipped`."""
+    for seed in seeds:
+        try:
+            sample = make(seed)
+        except SEEDS_OWN as error:
+            logger.info("identity %d is left out: %s", seed, error)
+            skipped[str(seed)] = str(error)
+            continue
+        yield sample

@@ -16,7 +16,7 @@ from gen3dface.heads import load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.raster import rasterize
 from gen3dface.similarity import Similarity
-from tests.data_synth.panohead.test_samples import _Bust
+from tests.data_synth.stand_in import Bust
 
 WORLD = Similarity(
     1.3,
@@ -27,7 +27,7 @@ WORLD = Similarity(
 
 def capture(skin: Skin, cameras: Cameras) -> MultiViewOutput:
     """OpenHead's mean with a skin, placed by `WORLD`."""
-    bust = _Bust(skin)
+    bust = Bust(skin)
     vertices = WORLD(load_head_model().template)
     images, masks = [], []
     for camera in cameras:

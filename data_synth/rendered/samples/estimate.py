@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from gen3dface.cameras import Cameras
+from gen3dface.data_synth.align import skin_weights
 from gen3dface.data_synth.rendered.people.person import Person
-from gen3dface.data_synth.rendered.samples.align import skin_weights
 from gen3dface.data_synth.rendered.samples.detector import detected_landmarks, read_blendshapes
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.default import fit_portrait, head_fit, population_prior, regressed_prior

@@ -1,7 +1,6 @@
 """Cameras of the generator's world in the head's, and whole samples of a stand-in whose head is known."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,15 +9,14 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from gen3dface.cameras import Cameras, orbit, rig
-from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig, Identity, Shown
+from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
 from gen3dface.data_synth.panohead.rendering import RenderingConfig, camera_rays
 from gen3dface.data_synth.panohead.samples import FOCAL, RADIUS, HeadSampler, generator_cameras, numbers_of, placement
 from gen3dface.data_synth.rendered.people.skin_library import Skin
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.heads import load_head_model
-from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.raster import rasterize
-from gen3dface.render import sample_texture
+from tests.data_synth.stand_in import Bust
 
 NOTE = {"kind": "panohead", "sha256": "0" * 64, "licence": "non-commercial (stand-in)"}
 
@@ -72,7 +70,7 @@ def test_noise_is_no_face() -> None:
 
 def test_views_lie_where_the_estimated_head_is(skins: tuple[Skin, ...]) -> None:
     """A stand-in that draws a known head: outlines of the estimate and of the views agree from all around."""
-    sampler = HeadSampler(_Bust(skins[0]), NOTE, "head360", 96, 0.7, 20.0, "cpu")  # type: ignore[arg-type]
+    sampler = HeadSampler(Bust(skins[0]), NOTE, "head360", 96, 0.7, 20.0, "cpu")  # type: ignore[arg-type]
     sample = sampler(3)
     assert torch.equal(sample.views, sampler(3).views) and sample.licences == [NOTE["licence"]]
     assert not torch.equal(sampler.identity(3).ws, sampler.identity(4).ws)
@@ -92,37 +90,3 @@ def _pixels(cameras: Tensor, points: Tensor, side: int) -> Tensor:
     seen = points @ to_camera[:, :3, :3].mT + to_camera[:, None, :3, 3]
     flat = seen @ cameras[:, 16:].view(-1, 3, 3).mT
     return flat[..., :2] / flat[..., 2:] * side
-
-
-class _Bust:
-    """What `HeadSampler` asks of a generator, for OpenHead's mean, turned and scaled in a world of its own."""
-
-    config = SimpleNamespace(z_dim=4)
-    side = 256
-
-    def __init__(self, skin: Skin) -> None:
-        model = load_head_model()
-        albedo = torch.from_numpy(skin.albedo.copy()).permute(2, 0, 1) / 255
-        uvs = torch.zeros(len(model.template), 2)
-        uvs[model.faces.flatten()] = model.uvs[model.uv_faces.flatten()]
-        inner = inner_parts(model)[:, None]
-        self.colours = torch.where(inner, inner_colours(model), sample_texture(albedo, uvs))
-        self.vertices, self.faces = model.template / 0.6, model.faces
-
-    def to(self, device: str) -> "_Bust":
-        return self
-
-    def identity(self, z: Tensor, c: Tensor, psi: float, cutoff: int) -> Identity:
-        return Identity(z, z, None)
-
-    def shown(self, identity: Identity, cameras: Tensor, further: Tensor) -> Shown:
-        pose = torch.linalg.inv(cameras[:, :16].view(-1, 4, 4))
-        lens = cameras[:, 16:].view(-1, 3, 3) * torch.tensor([self.side, self.side, 1.0])[:, None]
-        camera = Cameras(pose, lens, self.side, self.side)
-        seen = rasterize(self.vertices, self.faces, camera)
-        mask = seen.mask.float()[None, None]
-        colour = seen.interpolate(self.colours, self.faces).permute(2, 0, 1)[None]
-        directions = camera_rays(cameras, self.side)[1].view(self.side, self.side, 3)
-        straight = (directions @ torch.linalg.inv(pose[0])[:3, 2])[None, None]  # cosine to the optical axis
-        depth = torch.where(seen.mask, seen.depth, 0.0)[None, None] / straight
-        return Shown((colour * mask + 0.8 * (1 - mask)) * 2 - 1, colour, depth, mask)
