@@ -106,11 +106,24 @@ def test_thresholds() -> None:
         Thresholds(most_janus=0.5)
 
 
-def test_scorers_do_not_mix(people: list[TrainingSample]) -> None:
-    class Other(DetectorJudge):
-        name = "other"
+def test_scorers_do_not_mix(people: list[TrainingSample], tmp_path: Path) -> None:
+    """Another judge scores anew what the first one has scored; the same one reads its scores again."""
+    asked: list[str] = []
 
-    assert Scorer(DetectorJudge()).name != Scorer(Other()).name
+    class Fixed:
+        def __init__(self, name: str, answer: float) -> None:
+            self.name, self.answer = name, answer
+
+        def __call__(self, pictures: torch.Tensor) -> np.ndarray:
+            asked.append(self.name)
+            return np.full(len(pictures), self.answer)
+
+    write_shard(tmp_path, 0, people[:1])
+    found = [
+        score_folder(tmp_path, Scorer(Fixed(name, answer)), progress=False)[people[0].key].janus
+        for name, answer in (("one", 0.1), ("other", 0.7), ("other", 0.9))
+    ]
+    assert found == [0.1, 0.7, 0.7] and asked == ["one", "other"]
 
 
 def test_clip_is_asked_with_the_paper_s_prompts(tmp_path: Path) -> None:
