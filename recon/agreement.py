@@ -67,7 +67,8 @@ class Explained:
     @property
     def strays(self) -> Tensor:
         """[N] bool: far worse explained than the others. Not those that suffer from worse ones beside them."""
-        worst = self.errors > max(_WORSE * float(self.errors.median()), _BESIDE * float(self.errors.max()))
+        limits = _WORSE * float(self.errors.median()), _BESIDE * float(self.errors.max()), _EVEN
+        worst = self.errors > max(limits)
         return worst & (self.shares < _EXPLAINED)
 
 

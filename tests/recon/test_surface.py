@@ -170,8 +170,11 @@ def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
 
 
 @both
-def test_black_pictures_give_a_black_surface(views: MultiViewOutput, method: str) -> None:
+def test_black_pictures_give_a_black_surface(
+    views: MultiViewOutput, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     black = replace(views, images=1 - views.masks.expand(-1, 3, -1, -1))
     head = reconstruct_surface(black, HASTY[method], progress=False)
     assert torch.isfinite(torch.from_numpy(head.vertices)).all()
     assert head.texture.mean() < 60
+    assert "left out" not in caplog.text
