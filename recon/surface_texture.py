@@ -52,22 +52,23 @@ def pictures_of(views: MultiViewOutput, device: torch.device) -> list[Picture]:
 
 
 def _charts(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
-    """The faces [F, 3] in the atlas's order, its coordinates [T, 2] in 0..1, and their faces [F, 3]."""
+    """The faces [F, 3], their atlas's coordinates [T, 2] in 0..1, and their faces [F, 3].
+
+    The cubes are moved apart and handed over as one mesh: with several, xatlas 0.0.11 sometimes crashes, since its
+    thread reads from the list of what was added while that list grows.
+    """
     vertices, faces = mesh.vertices.numpy(), mesh.faces.numpy()
-    blocks = np.unique(np.floor(vertices[faces].mean(1) / _BLOCK), axis=0, return_inverse=True)[1].reshape(-1)
-    atlas, members = xatlas.Atlas(), []
-    for block in range(blocks.max() + 1):
-        used, corners = np.unique(faces[blocks == block], return_inverse=True)
-        atlas.add_mesh(vertices[used], corners.reshape(-1, 3).astype(np.uint32))
-        members.append(used)
+    cubes, cube = np.unique(np.floor(vertices[faces].mean(1) / _BLOCK), axis=0, return_inverse=True)
+    corners = np.stack([np.broadcast_to(cube.reshape(-1, 1), faces.shape), faces], axis=-1).reshape(-1, 2)
+    used, apart = np.unique(corners, axis=0, return_inverse=True)  # a vertex once for each cube that uses it
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(
+        (vertices[used[:, 1]] + cubes[used[:, 0]] * _BLOCK).astype(np.float32),
+        apart.reshape(-1, 3).astype(np.uint32),
+    )
     atlas.generate()
-    charted = [atlas[block] for block in range(len(members))]  # (mapping [T], faces [F, 3], coordinates [T, 2]) each
-    first = np.cumsum([0, *(len(mapping) for mapping, _, _ in charted)])
-    owner = np.concatenate([used[mapping] for used, (mapping, _, _) in zip(members, charted, strict=True)])
-    uv_faces = np.concatenate([corners + before for before, (_, corners, _) in zip(first, charted, strict=False)])
-    uv_faces = uv_faces.astype(np.int64)
-    uvs = np.concatenate([part for _, _, part in charted])
-    return torch.from_numpy(owner[uv_faces]), torch.from_numpy(uvs), torch.from_numpy(uv_faces)
+    _, uv_faces, uvs = atlas[0]
+    return mesh.faces, torch.from_numpy(uvs), torch.from_numpy(uv_faces.astype(np.int64))
 
 
 @torch.no_grad()
