@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
+from gen3dface.data_synth.sample_pictures import (
+    PictureFormat,
+    has_pictures,
+    picture_members,
+    read_depth,
+    read_pictures,
+)
 from gen3dface.errors import DataError, Gen3DFaceError
 from gen3dface.estimators import HeadFit
 from gen3dface.photo import Portrait
@@ -25,6 +29,8 @@ MOST_SIDE = 2048  # px of a view
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FORMAT = "gen3dface.sample.1"
 _PORTRAIT, _HEAD, _NOTE = "portrait.safetensors", "head.safetensors", "json"
+_VIEW, _KNOWN, _DEPTH = "view", "known", "depth"
+_DEPTH_UNIT = 1e-4  # metres
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class TrainingSample:
         known: uint8 [N, 1, S, S], 255 where the views are true and 0 where nothing is to be learned from them; None
             where they are true everywhere.
         provenance: JSON values: generator, version, seed, licences, scores.
+        depth: uint16 [N, 1, S, S], tenths of a millimetre along the camera's axis to what a pixel shows, 0 where it
+            shows nothing (`packed_depth`); None where no depth was kept.
     """
 
     key: str
@@ -48,6 +56,7 @@ class TrainingSample:
     cameras: Cameras
     provenance: Mapping[str, Any] = field(default_factory=dict)
     known: Tensor | None = None
+    depth: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -62,6 +71,8 @@ class TrainingSample:
             )
         if self.known is not None and (self.known.dtype != torch.uint8 or self.known.shape != self.views[:, :1].shape):
             raise DataError(f"{self.key}: known is uint8 {[shape[0], 1, *shape[2:]]}, got {tuple(self.known.shape)}.")
+        if self.depth is not None and (self.depth.dtype != torch.uint16 or self.depth.shape != self.views[:, :1].shape):
+            raise DataError(f"{self.key}: depth is uint16 {[shape[0], 1, *shape[2:]]}, got {tuple(self.depth.shape)}.")
         if not (1 <= len(self.cameras) <= MOST_VIEWS and side <= MOST_SIDE):
             raise DataError(f"{self.key}: 1 to {MOST_VIEWS} views of at most {MOST_SIDE} px are allowed, got {shape}.")
 
@@ -70,7 +81,7 @@ class TrainingSample:
         """Of every source that went in, as the provenance names them."""
         return [str(name) for name in self.provenance.get("licences", [])]
 
-    def to_members(self) -> dict[str, bytes]:
+    def to_members(self, pictures: PictureFormat = "png") -> dict[str, bytes]:
         """File suffix to content, the same bytes for the same sample."""
         note = {"format": _FORMAT, "cameras": self.cameras.to_dict(), "provenance": dict(self.provenance)}
         members = {
@@ -78,10 +89,10 @@ class TrainingSample:
             _PORTRAIT: portrait_bytes(self.portrait),
             _HEAD: self.head.to_bytes(),
         }
-        pictures = self.views.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        members |= {_view_name(i): _png(picture) for i, picture in enumerate(pictures)}
-        known = [] if self.known is None else list(self.known[:, 0].cpu().numpy())
-        return members | {_known_name(i): _png(picture) for i, picture in enumerate(known)}
+        for stem, planes in ((_VIEW, self.views), (_KNOWN, self.known), (_DEPTH, self.depth)):
+            if planes is not None:
+                members |= picture_members(stem, planes, pictures)
+        return members
 
     @classmethod
     def from_members(cls, key: str, members: Mapping[str, bytes]) -> TrainingSample:
@@ -93,19 +104,15 @@ class TrainingSample:
             cameras = Cameras.from_dict(note["cameras"])
             if not (len(cameras) <= MOST_VIEWS and cameras.height <= MOST_SIDE):
                 raise DataError(f"it has {len(cameras)} views of {cameras.height} px")
-            views = [_pixels(members[_view_name(i)], cameras, "RGBA") for i in range(len(cameras))]
-            known = None
-            if _known_name(0) in members:
-                planes = [_pixels(members[_known_name(i)], cameras, "L") for i in range(len(cameras))]
-                known = torch.from_numpy(np.stack(planes))[:, None]
             return cls(
                 key,
                 portrait_from_bytes(members[_PORTRAIT], f"{key}.{_PORTRAIT}"),
                 HeadFit.from_bytes(members[_HEAD], f"{key}.{_HEAD}"),
-                torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous(),
+                read_pictures(_VIEW, members, cameras, channels=4),
                 cameras,
                 dict(note["provenance"]),
-                known,
+                read_pictures(_KNOWN, members, cameras) if has_pictures(_KNOWN, members) else None,
+                read_depth(_DEPTH, members, cameras) if has_pictures(_DEPTH, members) else None,
             )
         except KeyError as error:
             raise DataError(f"The sample {key} lacks {error}; make its shard again.") from error
@@ -113,23 +120,13 @@ class TrainingSample:
             raise DataError(f"The sample {key} is damaged: {error}") from error
 
 
-def _view_name(index: int) -> str:
-    return f"view{index:03d}.png"
+def packed_depth(metres: Tensor) -> Tensor:
+    """Depth maps [N, 1, S, S] in metres, as `TrainingSample.depth` keeps them; what is not finite is nothing."""
+    steps = (metres / _DEPTH_UNIT).round().nan_to_num(0, posinf=0, neginf=0)
+    return steps.clamp(0, torch.iinfo(torch.uint16).max).to(torch.uint16)
 
 
-def _known_name(index: int) -> str:
-    return f"known{index:03d}.png"
-
-
-def _png(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _pixels(data: bytes, cameras: Cameras, mode: str) -> np.ndarray:
-    """[S, S, 4] or [S, S]; the size is checked before anything is decoded."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        if image.mode != mode or image.size != (cameras.width, cameras.height):
-            raise DataError(f"a view is {image.mode} {image.size}, its camera {cameras.width} x {cameras.height} px")
-        return np.asarray(image)
+def unpacked_depth(depth: Tensor) -> Tensor:
+    """Inverse of `packed_depth`, float32 metres; inf where nothing is."""
+    steps = depth.to(torch.float32)
+    return torch.where(steps > 0, steps * _DEPTH_UNIT, torch.inf)

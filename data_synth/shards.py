@@ -18,6 +18,7 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.sample_pictures import PictureFormat
 from gen3dface.errors import DataError, OutputError
 from gen3dface.files import file_sha256, write_atomically, write_failure
 
@@ -61,7 +62,9 @@ def manifest_path(shard: Path) -> Path:
     return shard.with_suffix(".json")
 
 
-def write_shard(folder: str | os.PathLike[str], index: int, samples: Iterable[TrainingSample]) -> Manifest:
+def write_shard(
+    folder: str | os.PathLike[str], index: int, samples: Iterable[TrainingSample], pictures: PictureFormat = "png"
+) -> Manifest:
     """Write samples as shard number `index`, whole or not at all; what was there before is replaced.
 
     Raises:
@@ -74,7 +77,7 @@ def write_shard(folder: str | os.PathLike[str], index: int, samples: Iterable[Tr
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
-                entries, licences = _write_tar(file, samples)
+                entries, licences = _write_tar(file, samples, pictures)
                 file.flush()
                 os.fsync(file.fileno())
             size, digest = temporary.stat().st_size, file_sha256(temporary)
@@ -91,7 +94,9 @@ def write_shard(folder: str | os.PathLike[str], index: int, samples: Iterable[Tr
     return manifest
 
 
-def _write_tar(file: BinaryIO, samples: Iterable[TrainingSample]) -> tuple[list[Entry], set[str]]:
+def _write_tar(
+    file: BinaryIO, samples: Iterable[TrainingSample], pictures: PictureFormat
+) -> tuple[list[Entry], set[str]]:
     entries: list[Entry] = []
     licences: set[str] = set()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -99,7 +104,7 @@ def _write_tar(file: BinaryIO, samples: Iterable[TrainingSample]) -> tuple[list[
             if any(entry.key == sample.key for entry in entries):
                 raise DataError(f"Two samples of a shard are named {sample.key}; an identity is one sample.")
             start = tar.offset
-            for name, data in sample.to_members().items():
+            for name, data in sample.to_members(pictures).items():
                 member = tarfile.TarInfo(f"{sample.key}.{name}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))

@@ -31,6 +31,13 @@ def make(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes on this machine.")] = 1,
     engine: Annotated[Engine, typer.Option(help="ray: a cluster, with the extra `scale`.")] = Engine.processes,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JUDGE",
+            help="Score for `prune` meanwhile: `detector`, or a folder with CLIP in transformers' format.",
+        ),
+    ] = None,
 ) -> None:
     """Make training data: identities in shards, each from its number alone, the same bytes whoever makes them.
 
@@ -49,7 +56,7 @@ def make(
     if identities is not None:
         overrides["identities"] = identities
     found = load_synth_config(config, overrides)
-    notes = synthesise(found, out, workers, engine.value)
+    notes = synthesise(found, out, workers, engine.value, score)
     made, skipped = sum(n.made for n in notes), sum(len(n.skipped) for n in notes)
     typer.echo(f"{out}: {made} identities made, {skipped} left out (their reasons are in *.note.json)")
 
@@ -91,14 +98,13 @@ def prune(
     other thresholds take no time.
     """
     from gen3dface.config_files import validated
-    from gen3dface.data_synth.prune.janus import ClipJudge, DetectorJudge
     from gen3dface.data_synth.prune.report import write_report
-    from gen3dface.data_synth.prune.scoring import Scorer, score_folder
+    from gen3dface.data_synth.prune.scoring import DETECTOR, open_scorer, score_folder
     from gen3dface.data_synth.prune.selection import Thresholds, select
 
     given = {"most_janus": most_janus, "least_identity": least_identity, "top": top}
     thresholds = validated(Thresholds, given, "the thresholds")
-    scores = score_folder(folder, Scorer(ClipJudge(clip) if clip else DetectorJudge()))
+    scores = score_folder(folder, open_scorer(str(clip) if clip else DETECTOR))
     chosen = select(scores, thresholds)
     chosen.write(folder, thresholds)
     typer.echo(

@@ -6,6 +6,7 @@ its views, which is most of the work; noise is constant, so that all views show 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -86,6 +87,7 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig = GeneratorConfig()) -> None:
         super().__init__()
         self.config = config
+        self.in_bfloat16 = False  # planes, background and super-resolution; rays stay in float32
         self.backbone = Backbone(config)
         self.decoder = Decoder(_FEATURES, 64, _FEATURES)
         self.superresolution = SuperResolution(_FEATURES, config.w_dim, config.side)
@@ -112,8 +114,11 @@ class Generator(nn.Module):
         if config.background:
             missing = self.bcg_synthesis.layers - ws.shape[1]
             padded = torch.cat([ws, ws[:, -1:].repeat(1, max(missing, 0), 1)], 1)[:, : self.bcg_synthesis.layers]
-            background = self.bcg_synthesis(padded)
-        return Identity(ws, backbone.synthesis(ws), background)
+            with self._convolutions(z):
+                background = self.bcg_synthesis(padded).float()
+        with self._convolutions(z):
+            planes = backbone.synthesis(ws).float()
+        return Identity(ws, planes, background)
 
     def points(self, planes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, P, 32] and density before its softplus [B, P, 1] at points [B, P, 3]."""
@@ -160,8 +165,12 @@ class Generator(nn.Module):
             features = features + (1 - opacity) * behind
             raw = self.torgb(features, ws[:, -1])
         together = (t.contiguous(memory_format=torch.channels_last) for t in (raw, features))
-        image = self.superresolution(*together, ws)
+        with self._convolutions(raw):
+            image = self.superresolution(*together, ws).float()
         return Shown(image, raw, depth, opacity * (1 + 2 * _SHARP) - _SHARP)
+
+    def _convolutions(self, like: Tensor) -> AbstractContextManager[None]:
+        return torch.autocast(like.device.type, torch.bfloat16, enabled=self.in_bfloat16)
 
     def camera_shift(self, z: Tensor, c: Tensor) -> Tensor:
         """What PanoHead adds to the cameras' places [B, 3] while it trains (camera self-adaptation)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.panohead.checkpoint import load_generator
 from gen3dface.data_synth.panohead.generator import Generator, Identity, Shown
-from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.sample import TrainingSample, packed_depth
 from gen3dface.errors import EstimationError
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.heads import load_head_model
@@ -67,30 +68,42 @@ def numbers_of(cameras: Cameras) -> Tensor:
     return torch.cat([torch.linalg.inv(cameras.world_to_camera).flatten(1), lens.flatten(1)], 1)
 
 
-class HeadSampler:
-    """`MakeIdentity` of a converted generator.
+@dataclass(frozen=True)
+class Sampling:
+    """What is taken of a generator's heads.
 
     Args:
         views: a rig's name. size: px of a view. psi: truncation. yaw: degrees to each side of the photo.
+        depth: keep depth maps. bfloat16: see `Generator.in_bfloat16`.
     """
 
-    def __init__(
-        self, generator: Generator, note: dict[str, Any], views: str, size: int, psi: float, yaw: float, device: str
-    ) -> None:
+    views: str = "orbit48"
+    size: int = 128
+    psi: float = 0.7
+    yaw: float = 60.0
+    depth: bool = False
+    bfloat16: bool = False
+
+
+class HeadSampler:
+    """`MakeIdentity` of a converted generator."""
+
+    def __init__(self, generator: Generator, note: dict[str, Any], sampling: Sampling, device: str = "cpu") -> None:
         self._generator, self._note, self._device = generator.to(device), note, device
-        self._cameras, self._size, self._psi, self._yaw = rig(views, size), size, psi, yaw
+        self._generator.in_bfloat16 = sampling.bfloat16
+        self._wanted, self._cameras = sampling, rig(sampling.views, sampling.size)
         self._pivot = PIVOTS[note["kind"]]
 
     @classmethod
-    def open(cls, folder: Path, views: str, size: int, psi: float, yaw: float, device: str = "cpu") -> HeadSampler:
+    def open(cls, folder: Path, sampling: Sampling, device: str = "cpu") -> HeadSampler:
         """Raises `CheckpointError` when the folder holds no generator."""
-        return cls(*load_generator(folder), views, size, psi, yaw, device)
+        return cls(*load_generator(folder), sampling, device)
 
     @torch.no_grad()
     def __call__(self, seed: int) -> TrainingSample:
         """Raises `NoFaceError`, `EstimationError` and others where the generator drew nothing that is a face."""
         random = np.random.default_rng([_STREAM, seed])
-        yaw, pitch = float(random.uniform(-self._yaw, self._yaw)), float(random.uniform(-_PITCH, _PITCH))
+        yaw, pitch = float(random.uniform(-self._wanted.yaw, self._wanted.yaw)), float(random.uniform(-_PITCH, _PITCH))
         photo = generator_cameras(torch.tensor([yaw]), torch.tensor([pitch]), self._pivot)
         identity = self.identity(seed)
         shot = self._shown(identity, photo)
@@ -99,7 +112,12 @@ class HeadSampler:
         head = estimate(portrait, focal=FOCAL * portrait.width)
         placed = placement(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
         cameras = numbers_of(placed.carried_back(self._cameras))
-        views = torch.cat([self._view(identity, camera) for camera in cameras])
+        pictures, maps = [], []
+        for numbers, camera in zip(cameras, self._cameras, strict=True):
+            shown = self._shown(identity, numbers[None])
+            pictures.append(self._view(shown))
+            maps.append(self._depth(shown, camera) * placed.scale)
+        views = torch.cat(pictures)
         if (views[:, 3] > 127).float().mean((1, 2)).min() < _LEAST:
             raise EstimationError("A view of the generator's head is empty.")
         provenance = {
@@ -107,17 +125,18 @@ class HeadSampler:
             "checkpoint": self._note["sha256"],
             "licences": [self._note["licence"]],
             "seed": seed,
-            "psi": self._psi,
+            "psi": self._wanted.psi,
             "yaw": round(yaw, 2),
             "pitch": round(pitch, 2),
         }
-        return TrainingSample(name, portrait, head, views, self._cameras, provenance)
+        depth = packed_depth(torch.cat(maps)) if self._wanted.depth else None
+        return TrainingSample(name, portrait, head, views, self._cameras, provenance, depth=depth)
 
     def identity(self, seed: int) -> Identity:
         """Planes and background of a seed's head, as w is when the head is seen from in front."""
         z = torch.randn(1, self._generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
         front = generator_cameras(torch.zeros(1), torch.zeros(1), self._pivot)
-        return self._generator.identity(z.to(self._device), front.to(self._device), self._psi, _CUTOFF)
+        return self._generator.identity(z.to(self._device), front.to(self._device), self._wanted.psi, _CUTOFF)
 
     def _shown(self, identity: Identity, camera: Tensor) -> Shown:
         # trained with cameras at one distance: what is near and far goes with the camera
@@ -125,14 +144,27 @@ class HeadSampler:
         shown = self._generator.shown(identity, camera.to(self._device), further=away.to(self._device))
         return Shown(*(t.cpu() for t in vars(shown).values()))
 
-    def _view(self, identity: Identity, camera: Tensor) -> Tensor:
+    def _view(self, shown: Shown) -> Tensor:
         """uint8 [1, 4, S, S]: colours over white, and coverage."""
-        shown = self._shown(identity, camera[None])
-        size = (self._size, self._size)
+        size = (self._wanted.size, self._wanted.size)
         colour = F.interpolate(shown.image / 2 + 0.5, size, mode="bilinear", antialias=True).clamp(0, 1)
         alpha = F.interpolate(shown.mask.clamp(0, 1), size, mode="bilinear", antialias=True)
         both = torch.cat([colour * alpha + 1 - alpha, alpha], 1)
         return (both * 255).round().to(torch.uint8)
+
+    def _depth(self, shown: Shown, camera: Cameras) -> Tensor:
+        """[1, 1, S, S] along the camera's axis in the generator's units; inf where the head covers less than half."""
+        side = shown.depth.shape[-1]
+        rays = torch.linalg.inv(camera.resized(side, side).intrinsics[0])
+        flat = torch.where(shown.mask > 0.5, shown.depth * _cosines(rays, side), torch.inf)
+        return F.interpolate(flat, (self._wanted.size, self._wanted.size), mode="nearest")
+
+
+def _cosines(inverse: Tensor, side: int) -> Tensor:
+    """[side, side] of the angles between the pixels' rays and the axis, for the inverse [3, 3] of a camera's matrix."""
+    rows = torch.arange(side) + 0.5
+    y, x = torch.meshgrid(rows, rows, indexing="ij")
+    return 1 / (torch.stack([x, y, torch.ones_like(x)], -1) @ inverse.T).norm(dim=-1)
 
 
 def _scale(depth: Tensor, mask: Tensor, head: HeadFit) -> float:
@@ -143,9 +175,8 @@ def _scale(depth: Tensor, mask: Tensor, head: HeadFit) -> float:
     side = depth.shape[-1]
     mesh, camera = head.mesh(load_head_model()), head.camera.resized(side, side)
     seen = rasterize(mesh.vertices, load_head_model().faces, camera)
-    rows = torch.arange(side) + 0.5
-    y, x = torch.meshgrid((rows / side - 0.5) / FOCAL, (rows / side - 0.5) / FOCAL, indexing="ij")
-    along = depth / (1 + x.square() + y.square()).sqrt()  # from distance along the ray to depth
+    lens = torch.tensor([[FOCAL * side, 0, side / 2], [0, FOCAL * side, side / 2], [0, 0, 1]])
+    along = depth * _cosines(torch.linalg.inv(lens), side)  # from distance along the ray to depth
     both = seen.mask & (mask > 0.9)
     if not bool(both.any()):
         raise EstimationError("The estimated head does not lie where the generator drew one.")

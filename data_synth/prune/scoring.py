@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gen3dface.data_synth.prune.janus import FrontJudge
+from gen3dface.data_synth.prune.janus import ClipJudge, DetectorJudge, FrontJudge
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shards import Manifest, read_entry, read_manifest
 from gen3dface.errors import DataError, NoFaceError
@@ -24,6 +24,7 @@ from gen3dface.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
+DETECTOR = "detector"
 BEHIND, BESIDE = 150.0, 60.0  # degrees from the front: from which a view shows the back, up to which it shows the face
 _SIDE = 256  # px that small views are enlarged to, so that detectors may find faces in them
 
@@ -65,6 +66,15 @@ class Scorer:
         return Scores(janus, mean_pairwise_cosine(np.array(found)), len(found))
 
 
+def open_scorer(judge: str) -> Scorer:
+    """A scorer with the judge of fronts that is asked for: `detector`, or a folder with CLIP.
+
+    Raises:
+        CheckpointError: the folder holds no CLIP.
+    """
+    return Scorer(DetectorJudge() if judge == DETECTOR else ClipJudge(judge))
+
+
 def mean_pairwise_cosine(embeddings: np.ndarray) -> float:
     """Over all pairs of N unit vectors [N, D]; NaN for fewer than two."""
     count = len(embeddings)
@@ -87,18 +97,19 @@ def score_folder(folder: Path, scorer: Scorer, progress: bool = True) -> dict[st
         raise DataError(f"There are no shards (*.tar) in {folder}.")
     found: dict[str, Scores] = {}
     for shard in tqdm(shards, desc="scoring", unit="shard", disable=not progress):
-        manifest = read_manifest(shard)
-        scores = _kept(shard, manifest, scorer.name)
-        if scores is None:
-            scores = {entry.key: scorer(read_entry(shard, entry)) for entry in manifest.samples}
-            note = {
-                "shard": manifest.sha256,
-                "scorer": scorer.name,
-                "scores": {k: asdict(s) for k, s in scores.items()},
-            }
-            write_atomically(scores_path(shard), json.dumps(note, indent=1, sort_keys=True).encode())
-        found |= scores
+        found |= score_shard(shard, scorer)
     return found
+
+
+def score_shard(shard: Path, scorer: Scorer) -> dict[str, Scores]:
+    """Scores of one shard's identities, by key; see `score_folder`."""
+    manifest = read_manifest(shard)
+    scores = _kept(shard, manifest, scorer.name)
+    if scores is None:
+        scores = {entry.key: scorer(read_entry(shard, entry)) for entry in manifest.samples}
+        note = {"shard": manifest.sha256, "scorer": scorer.name, "scores": {k: asdict(s) for k, s in scores.items()}}
+        write_atomically(scores_path(shard), json.dumps(note, indent=1, sort_keys=True).encode())
+    return scores
 
 
 def scores_path(shard: Path) -> Path:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gen3dface.cameras import RIGS
 from gen3dface.config_files import Section, read_config, validated
+from gen3dface.data_synth.sample_pictures import PictureFormat
 from gen3dface.errors import ConfigError
 
 FORMAT = "gen3dface.synthesis.1"  # grows when the same settings give other bytes
@@ -27,6 +28,7 @@ class GeneratorChoice(Section):
         path: of a generator that `gen3dface convert` wrote, or of captures, a folder each; none for `rendered`.
         licence: of captures.
         psi: truncation of its w. yaw: degrees to each side from which the photo is taken.
+        bfloat16: of `panohead` and `eg3d`, whose convolutions are then faster on a GPU.
     """
 
     kind: Literal["rendered", "panohead", "eg3d", "folder"] = "rendered"
@@ -34,6 +36,7 @@ class GeneratorChoice(Section):
     licence: str = "unknown"
     psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     yaw: Angle = 60.0
+    bfloat16: bool = False
 
 
 class SynthConfig(Section):
@@ -41,6 +44,8 @@ class SynthConfig(Section):
 
     Args:
         views: a rig's name. size: px of a view. per_shard: identities of a shard.
+        pictures: `webp` is lossless too, smaller, and slower to make. depth: keep depth maps, where the generator has
+            them (`folder` has none).
     """
 
     generator: GeneratorChoice = GeneratorChoice()
@@ -49,6 +54,8 @@ class SynthConfig(Section):
     views: str = "orbit48"
     size: Annotated[int, Field(ge=16, le=2048)] = 128
     per_shard: Annotated[int, Field(ge=1, le=10_000)] = 16
+    pictures: PictureFormat = "png"
+    depth: bool = False
 
     def settled(self) -> SynthConfig:
         """With the generator's place as seen from everywhere on this machine."""

@@ -35,9 +35,10 @@ def open_generator(config: SynthConfig, device: str = "cpu") -> MakeIdentity:
         from gen3dface.data_synth.synthesis.captures import Captures
 
         return Captures(Path(choice.path), config.size, choice.licence)
-    from gen3dface.data_synth.panohead.samples import HeadSampler
+    from gen3dface.data_synth.panohead.samples import HeadSampler, Sampling
 
-    return HeadSampler.open(Path(choice.path), config.views, config.size, choice.psi, choice.yaw, device)
+    sampling = Sampling(config.views, config.size, choice.psi, choice.yaw, config.depth, choice.bfloat16)
+    return HeadSampler.open(Path(choice.path), sampling, device)
 
 
 def _rendered(config: SynthConfig) -> MakeIdentity:
@@ -45,4 +46,4 @@ def _rendered(config: SynthConfig) -> MakeIdentity:
     from gen3dface.data_synth.rendered.samples import make_sample
 
     skins = load_skins()
-    return lambda seed: make_sample(seed, config.views, config.size, skins, config.generator.yaw)
+    return lambda seed: make_sample(seed, config.views, config.size, skins, config.generator.yaw, config.depth)

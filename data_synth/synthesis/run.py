@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from tqdm.auto import tqdm
 
 from gen3dface.data_synth.shards import read_entry, read_manifest, shard_path
 from gen3dface.data_synth.synthesis.config import SynthConfig
-from gen3dface.data_synth.synthesis.generators import MakeIdentity, open_generator
+from gen3dface.data_synth.synthesis.engines import Work, by_processes, by_ray
 from gen3dface.data_synth.synthesis.preview import PREVIEWED, contact_sheet
-from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, make_shard, sweep
-from gen3dface.errors import DataError, Gen3DFaceError, MissingExtraError, OutputError
+from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, sweep
+from gen3dface.errors import DataError, Gen3DFaceError, OutputError
 from gen3dface.files import write_atomically, write_failure
 from gen3dface.outputs.pictures import encode
 
@@ -29,11 +23,15 @@ logger = logging.getLogger(__name__)
 
 Engine = Literal["processes", "ray"]
 _CONFIG, _PREVIEW = "synthesis.json", "preview.jpg"
-_DEATHS = 4  # workers that may die one after the other before a run gives up
 
 
 def synthesise(
-    config: SynthConfig, out: Path, workers: int = 1, engine: Engine = "processes", progress: bool = True
+    config: SynthConfig,
+    out: Path,
+    workers: int = 1,
+    engine: Engine = "processes",
+    judge: str | None = None,
+    progress: bool = True,
 ) -> list[Note]:
     """Make what is missing of a synthesis in a folder, and make again what is damaged.
 
@@ -41,6 +39,7 @@ def synthesise(
 
     Args:
         workers: processes on this machine. engine: `processes`, or `ray` for a cluster (extra `scale`).
+        judge: score what is made for pruning too, see `Work`.
 
     Returns:
         Notes of the shards made now.
@@ -60,7 +59,8 @@ def synthesise(
             logger.warning("%s; it is made again", fault)
         if fault is not None:
             missing.append(shard)
-    made = _by_ray(config, out, missing) if engine == "ray" else _by_processes(config, out, missing, workers)
+    work = Work(config, out, judge)
+    made = by_ray(work, missing) if engine == "ray" else by_processes(work, missing, workers)
     seeds = sum(len(config.seeds(shard)) for shard in missing)
     notes = []
     with tqdm(total=seeds, desc="identities", unit="head", disable=not progress or rank > 0) as bar:
@@ -97,63 +97,3 @@ def _claim(config: SynthConfig, out: Path) -> None:
         raise DataError(f"{path} is damaged ({error}); delete it if the folder is this synthesis's.") from error
     values = {"fingerprint": config.fingerprint, "config": config.model_dump(exclude={"identities"})}
     write_atomically(path, json.dumps(values, indent=1, sort_keys=True).encode())
-
-
-def _by_processes(config: SynthConfig, out: Path, shards: Sequence[int], workers: int) -> Iterator[Note]:
-    if workers == 1:
-        for shard in shards:
-            yield _made(config, out, shard)
-        return
-    left, deaths = set(shards), 0
-    while left:
-        try:
-            # started afresh: a forked torch may wait for threads that it has not got
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                jobs = {pool.submit(_made, config, out, shard): shard for shard in sorted(left)}
-                try:
-                    for job in as_completed(jobs):
-                        note = job.result()
-                        left.discard(jobs[job])
-                        deaths = 0
-                        yield note
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)  # else all that waits would be made first
-                    raise
-        except BrokenProcessPool as error:
-            deaths += 1
-            logger.warning("a worker died; going on with the %d shards that are left", len(left))
-            if deaths > _DEATHS:
-                raise DataError(f"{deaths} workers died, the last with {error}; is there enough memory?") from error
-
-
-def _by_ray(config: SynthConfig, out: Path, shards: Sequence[int]) -> Iterator[Note]:
-    """Tasks of Ray's; those of a worker that dies are given to others."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("--engine ray needs Ray: pip install 'gen3dface[scale]'.") from error
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    gpus = 1 if config.generator.kind in ("panohead", "eg3d") and ray.cluster_resources().get("GPU", 0) else 0
-    task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_DEATHS)(_made)
-    waiting = [task.remote(config, out.absolute(), shard) for shard in shards]
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        yield from ray.get(done)
-
-
-def _made(config: SynthConfig, out: Path, shard: int) -> Note:
-    """On one thread: sums in another order are other bytes, and workers share the machine by shards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return make_shard(config, out, shard, _opened(config.model_dump_json()))
-    finally:
-        torch.set_num_threads(threads)
-
-
-@lru_cache(maxsize=1)
-def _opened(config: str) -> MakeIdentity:
-    """Once a process."""
-    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
-    return open_generator(SynthConfig.model_validate_json(config), device)

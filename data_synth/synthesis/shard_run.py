@@ -87,7 +87,7 @@ def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity
     made = 0
     first = next(samples, None)
     if first is not None:
-        made = len(write_shard(folder, shard, itertools.chain([first], samples)).samples)
+        made = len(write_shard(folder, shard, itertools.chain([first], samples), config.pictures).samples)
     else:
         for leftover in (shard_path(folder, shard), manifest_path(shard_path(folder, shard))):
             leftover.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.sample import TrainingSample, packed_depth, unpacked_depth
 from gen3dface.errors import DataError
 from tests.data_synth.samples import random_sample
 
@@ -34,6 +34,32 @@ def test_what_is_known_of_the_views_comes_back() -> None:
     for wrong in (known.float(), known[:2], sample.views):
         with pytest.raises(DataError, match="known"):
             dataclasses.replace(sample, known=wrong)
+
+
+def test_depth_comes_back_to_a_twentieth_of_a_millimetre() -> None:
+    sample = random_sample(views=3)
+    metres = 1.5 + 0.3 * torch.rand(sample.views[:, :1].shape)
+    metres[0, 0, :3] = torch.inf
+    packed = dataclasses.replace(sample, depth=packed_depth(metres))
+    for pictures in ("png", "webp"):
+        back = TrainingSample.from_members("id0", packed.to_members(pictures))
+        assert back.depth is not None
+        torch.testing.assert_close(unpacked_depth(back.depth), metres, atol=5.1e-5, rtol=0)
+    with pytest.raises(DataError, match="depth"):
+        dataclasses.replace(sample, depth=metres)
+
+
+def test_webp_keeps_every_value_where_nothing_covers_too() -> None:
+    sample = random_sample(views=3)
+    opaque = dataclasses.replace(sample, views=sample.views.clone())
+    opaque.views[0, 3] = 255
+    opaque.views[1, 3] = 0
+    known = torch.randint(0, 256, sample.views[:, :1].shape, dtype=torch.uint8)
+    members = dataclasses.replace(opaque, known=known).to_members("webp")
+    assert "view000.webp" in members and "view000.png" not in members
+    back = TrainingSample.from_members("id0", members)
+    assert torch.equal(back.views, opaque.views)
+    assert back.known is not None and torch.equal(back.known, known)
 
 
 @pytest.mark.parametrize("name", ["json", "portrait.safetensors", "head.safetensors", "view001.png"])

@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from gen3dface import cli
-from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.prune.scoring import open_scorer, score_folder
+from gen3dface.data_synth.sample import TrainingSample, unpacked_depth
 from gen3dface.data_synth.shard_set import ShardSet
-from gen3dface.data_synth.synthesis import run
+from gen3dface.data_synth.synthesis import engines
 from gen3dface.data_synth.synthesis.config import SynthConfig, load_synth_config
 from gen3dface.data_synth.synthesis.licences import UNKNOWN, strictest
 from gen3dface.data_synth.synthesis.run import synthesise
@@ -48,8 +50,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise EstimationError("no face")
         return random_sample(f"id{seed}", seed)
 
-    run._opened.cache_clear()
-    monkeypatch.setattr(run, "open_generator", lambda config, device: make)
+    engines._generator.cache_clear()
+    monkeypatch.setattr(engines, "open_generator", lambda config, device: make)
     return asked
 
 
@@ -61,6 +63,29 @@ def test_every_seed_is_made_once_and_failures_are_noted(quick: list[int], tmp_pa
     assert sorted(ShardSet(tmp_path).keys) == sorted(f"id{s}" for s in range(5, 15) if s != 7)
     assert Image.open(tmp_path / "preview.jpg").height > 0
     assert synthesise(config(first=5), tmp_path, progress=False) == []
+
+
+def test_scored_meanwhile_nothing_is_left_for_pruning(quick: list[int], tmp_path: Path) -> None:
+    synthesise(config(), tmp_path, judge="detector", progress=False)
+    scorer = open_scorer("detector")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.scores.json")}
+    assert sorted(score_folder(tmp_path, scorer, progress=False)) == sorted(f"id{s}" for s in range(10) if s != 7)
+    assert len(before) == 4 and {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_pictures_and_depth_are_kept_as_asked(tmp_path: Path, skins: object) -> None:
+    values = {"identities": 1, "views": "head360", "size": 24}
+    plain, full = (SynthConfig.model_validate({**values, **more}) for more in ({}, {"pictures": "webp", "depth": True}))
+    assert plain.fingerprint != full.fingerprint
+    synthesise(plain, tmp_path / "plain", progress=False)
+    synthesise(full, tmp_path / "full", progress=False)
+    without, found = ShardSet(tmp_path / "plain")[0], ShardSet(tmp_path / "full")[0]
+    assert without.depth is None and torch.equal(without.views, found.views)
+    assert found.depth is not None
+    depth, covered = unpacked_depth(found.depth), found.views[:, 3:] > 0
+    assert torch.equal(depth.isfinite(), covered)
+    distance = found.cameras.centers.norm(dim=1)[:, None, None, None]
+    assert ((depth - distance).abs()[covered] < 0.45).all()  # nothing is further from the head's middle
 
 
 def test_more_identities_add_to_what_is_there(quick: list[int], tmp_path: Path) -> None:
@@ -135,11 +160,11 @@ def test_what_is_the_machine_s_fault_ends_the_run(
         raise AssetError("no network")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "open_generator", lambda config, device: make)
-        run._opened.cache_clear()
+        patch.setattr(engines, "open_generator", lambda config, device: make)
+        engines._generator.cache_clear()
         with pytest.raises(AssetError):
             synthesise(config(), tmp_path, progress=False)
-    run._opened.cache_clear()
+    engines._generator.cache_clear()
     assert len(synthesise(config(), tmp_path, progress=False)) == 4
 
 
@@ -206,17 +231,19 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("skins")
 def test_ray_s_workers_make_the_same_and_may_die(tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="Ray is in the extra `scale`, which neither `dev` nor `synth` asks for")
+    pytest.importorskip("pyarrow", reason="Ray Data needs it; it is in the extra `scale` too")
     wanted = SynthConfig.model_validate(RENDERED)
-    synthesise(wanted, tmp_path / "alone", progress=False)
+    synthesise(wanted, tmp_path / "alone", judge="detector", progress=False)
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
     try:
         killer = threading.Thread(target=_kill_a_worker)
         killer.start()
-        synthesise(wanted, tmp_path / "ray", engine="ray", progress=False)
+        synthesise(wanted, tmp_path / "ray", engine="ray", judge="detector", progress=False)
         killer.join()
     finally:
         ray.shutdown()
     assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
+    assert len(list((tmp_path / "ray").glob("*.scores.json"))) == 3
 
 
 def _kill_a_worker() -> None:
@@ -224,7 +251,7 @@ def _kill_a_worker() -> None:
     for _ in range(6000):
         for name in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if name.read_bytes().startswith(b"ray::_made"):
+                if name.read_bytes().startswith(b"ray::MapWorker(Map(_Maker"):
                     os.kill(int(name.parent.name), signal.SIGKILL)
                     return
         time.sleep(0.02)
@@ -248,7 +275,7 @@ def test_settings_that_do_not_hold_are_named(values: dict[str, object], named: s
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    run._opened.cache_clear()
+    engines._generator.cache_clear()
     lost = config(generator={"kind": "panohead", "path": str(tmp_path / "none")})
     with pytest.raises(Gen3DFaceError, match="none"):
         synthesise(lost, tmp_path / "out", progress=False)

@@ -17,7 +17,7 @@ from gen3dface.data_synth.rendered.samples.estimate import estimate_person, make
 from gen3dface.data_synth.rendered.samples.lens import random_lens
 from gen3dface.data_synth.rendered.samples.lighting import random_light
 from gen3dface.data_synth.rendered.samples.photo import as_photo, labelled_parts
-from gen3dface.data_synth.sample import TrainingSample
+from gen3dface.data_synth.sample import TrainingSample, packed_depth
 from gen3dface.errors import EstimationError
 from gen3dface.heads import load_head_model
 from gen3dface.photo import Portrait
@@ -34,12 +34,14 @@ def make_sample(
     size: int = 128,
     skins: tuple[Skin, ...] | None = None,
     yaw_limit: float = 60.0,
+    depth: bool = False,
 ) -> TrainingSample:
     """One identity; the same seed gives the same sample.
 
     Args:
         seed: any integer from 0 on. views: a rig's name, or cameras of square pictures of `size` px.
         size: px of the true views. skins: default: `load_skins()`. yaw_limit: degrees, of the photo.
+        depth: keep depth maps too, of what is nearest in each pixel.
 
     Raises:
         EstimationError: no attempt gave landmarks that a head fits.
@@ -48,22 +50,27 @@ def make_sample(
     skins = load_skins() if skins is None else skins
     for attempt in range(_ATTEMPTS):
         try:
-            return _make(seed, attempt, cameras, skins, yaw_limit)
+            return _make(seed, attempt, cameras, skins, yaw_limit, depth)
         except EstimationError as error:
             last = error
     raise EstimationError(f"Seed {seed} gave no face that can be fitted in {_ATTEMPTS} attempts: {last}") from last
 
 
-def _make(seed: int, attempt: int, cameras: Cameras, skins: tuple[Skin, ...], yaw_limit: float) -> TrainingSample:
+def _make(
+    seed: int, attempt: int, cameras: Cameras, skins: tuple[Skin, ...], yaw_limit: float, depth: bool
+) -> TrainingSample:
     sitting = sit(seed, skins, yaw_limit, attempt)
     estimate = estimate_person(sitting.portrait, sitting.person, load_head_model())
+    to_head = estimate.from_truth
+    views = render(sitting.scene, to_head.carried_back(cameras))
     return TrainingSample(
         sitting.portrait.source,
         sitting.portrait,
         estimate.head,
-        quantised(render(sitting.scene, estimate.from_truth.carried_back(cameras))),
+        quantised(views),
         cameras,
         _provenance(seed, sitting.person, sitting.lens),
+        depth=packed_depth(views.depth[:, None] * to_head.scale) if depth else None,
     )
 
 

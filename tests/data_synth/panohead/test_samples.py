@@ -11,8 +11,17 @@ from torch import Tensor
 from gen3dface.cameras import Cameras, orbit, rig
 from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
 from gen3dface.data_synth.panohead.rendering import RenderingConfig, camera_rays
-from gen3dface.data_synth.panohead.samples import FOCAL, RADIUS, HeadSampler, generator_cameras, numbers_of, placement
+from gen3dface.data_synth.panohead.samples import (
+    FOCAL,
+    RADIUS,
+    HeadSampler,
+    Sampling,
+    generator_cameras,
+    numbers_of,
+    placement,
+)
 from gen3dface.data_synth.rendered.people.skin_library import Skin
+from gen3dface.data_synth.sample import unpacked_depth
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.heads import load_head_model
 from gen3dface.raster import rasterize
@@ -63,14 +72,14 @@ def test_noise_is_no_face() -> None:
         side=128, raw_side=16, base=256, most=8, plane_side=32, rendering=RenderingConfig(coarse=6, fine=6)
     )
     torch.manual_seed(0)
-    sampler = HeadSampler(Generator(tiny), NOTE, "head360", 64, 0.7, 30.0, "cpu")
+    sampler = HeadSampler(Generator(tiny), NOTE, Sampling("head360", 64, yaw=30.0))
     with pytest.raises(Gen3DFaceError):
         sampler(0)
 
 
 def test_views_lie_where_the_estimated_head_is(skins: tuple[Skin, ...]) -> None:
     """A stand-in that draws a known head: outlines of the estimate and of the views agree from all around."""
-    sampler = HeadSampler(Bust(skins[0]), NOTE, "head360", 96, 0.7, 20.0, "cpu")  # type: ignore[arg-type]
+    sampler = HeadSampler(Bust(skins[0]), NOTE, Sampling("head360", 96, yaw=20.0, depth=True))  # type: ignore[arg-type]
     sample = sampler(3)
     assert torch.equal(sample.views, sampler(3).views) and sample.licences == [NOTE["licence"]]
     assert not torch.equal(sampler.identity(3).ws, sampler.identity(4).ws)
@@ -82,6 +91,34 @@ def test_views_lie_where_the_estimated_head_is(skins: tuple[Skin, ...]) -> None:
         line = int(camera.project(mesh.vertices[above])[0][0, :, 1].max())
         both, either = (drawn & found)[:line].sum(), (drawn | found)[:line].sum()
         assert both / either > 0.85
+
+
+def test_depth_is_that_of_the_estimated_head_s_surface(skins: tuple[Skin, ...]) -> None:
+    """A stand-in that draws a known head: its depth in metres is that of the estimate, from every side."""
+    sampler = HeadSampler(Bust(skins[0]), NOTE, Sampling("head360", 96, yaw=20.0, depth=True))  # type: ignore[arg-type]
+    sample = sampler(3)
+    assert sample.depth is not None
+    model = load_head_model()
+    vertices = sample.head.mesh(model).vertices
+    for packed, camera in zip(sample.depth, sample.cameras, strict=True):
+        depth, found = unpacked_depth(packed[0]), rasterize(vertices, model.faces, camera)
+        both = depth.isfinite() & found.mask
+        assert both.float().mean() > 0.1
+        assert (depth[both] - found.depth[both]).abs().median() < 0.008
+
+
+def test_bfloat16_draws_the_same_picture() -> None:
+    tiny = GeneratorConfig(
+        side=128, raw_side=16, base=1024, most=32, plane_side=32, rendering=RenderingConfig(coarse=6, fine=6)
+    )
+    torch.manual_seed(0)
+    generator = Generator(tiny).for_inference()
+    camera, z = generator_cameras(torch.tensor([20.0]), torch.tensor([0.0])), torch.randn(1, 512)
+    exact = generator.shown(generator.identity(z, camera), camera)
+    generator.in_bfloat16 = True
+    rough = generator.shown(generator.identity(z, camera), camera)
+    assert rough.image.dtype == torch.float32 and not torch.equal(rough.image, exact.image)
+    assert (rough.image - exact.image).square().mean().sqrt() < 0.02 * exact.image.std()
 
 
 def _pixels(cameras: Tensor, points: Tensor, side: int) -> Tensor:
