@@ -40,9 +40,10 @@ class HeadMesh:
 
 @dataclass(frozen=True)
 class HeadModel:
-    """A linear head: v = LBS(template + identity . basis + expression . basis; rotations).
+    """A linear head: v = LBS(template + identity . basis + expression . basis + correctives(rotations); rotations).
 
-    Identity coefficients have a unit-normal prior; expression coefficients lie in 0..1.
+    Identity coefficients have a unit-normal prior. Expression coefficients lie in 0..1 where `expression_names` are
+    ARKit's; those of other models (FLAME) have a unit-normal prior too.
     """
 
     name: str
@@ -65,6 +66,8 @@ class HeadModel:
     regions: dict[str, Tensor]  # [V] bool each
     mirror: Tensor  # [V] int64: the vertex on the other side
     collar: Tensor  # [R] int64: the boundary loop at the bottom, in order
+    expression_joint_basis: Tensor | None = None  # [E, J, 3]; None: expressions move no joint
+    pose_correctives: Tensor | None = None  # [9 (J - 1), V, 3] metres a unit of R - I of all joints but the first
 
     def __post_init__(self) -> None:
         v, k, j = len(self.template), len(self.identity_basis), len(self.joint_names)
@@ -78,6 +81,10 @@ class HeadModel:
             "uv_faces": tuple(self.faces.shape),
             "mirror": (v,),
         }
+        if self.expression_joint_basis is not None:
+            expected["expression_joint_basis"] = (len(self.expression_names), j, 3)
+        if self.pose_correctives is not None:
+            expected["pose_correctives"] = (9 * (j - 1), v, 3)
         for field, shape in expected.items():
             actual = tuple(getattr(self, field).shape)
             if actual != shape:
@@ -91,7 +98,7 @@ class HeadModel:
     def mesh(
         self,
         identity: Tensor | None = None,  # [..., K]
-        expression: Tensor | None = None,  # [..., E] in 0..1
+        expression: Tensor | None = None,  # [..., E]
         rotations: Tensor | None = None,  # [..., J, 3] axis-angle, radians
     ) -> HeadMesh:
         """The head of given coefficients; leading dimensions broadcast, None means zero."""
@@ -103,9 +110,15 @@ class HeadModel:
         if expression is not None:
             self._check("expression", expression, (len(self.expression_names),))
             vertices = vertices + torch.einsum("...e,evc->...vc", expression, self.expression_basis)
+            if self.expression_joint_basis is not None:
+                joints = joints + torch.einsum("...e,ejc->...jc", expression, self.expression_joint_basis)
         if rotations is not None:
             self._check("rotations", rotations, (len(self.joint_names), 3))
-            transforms = joint_transforms(*self._broadcast(rotations, joints), self.joint_parents)
+            turned, joints = self._broadcast(rotations, joints)
+            if self.pose_correctives is not None:  # SMPL (Loper et al., 2015), eq. 9
+                away = (turned[..., 1:, :, :] - torch.eye(3).to(turned)).flatten(-3)
+                vertices = vertices + torch.einsum("...p,pvc->...vc", away, self.pose_correctives)
+            transforms = joint_transforms(turned, joints, self.joint_parents)
             vertices = skin(vertices, self.skinning_weights, transforms)
             joints = (transforms[..., :3] @ joints[..., None])[..., 0] + transforms[..., 3]
         return HeadMesh(
