@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sparse
 import torch
-from alignment import align
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
-from surface import Surface
 
 from gen3dface.estimators.priors import EYES, LIPS
+from gen3dface.evaluation.shape.alignment import align
+from gen3dface.evaluation.shape.closest import Surface
 from gen3dface.heads import HeadModel, vertex_normals
 
 Array = NDArray[np.float64]

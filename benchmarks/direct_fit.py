@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from alignment import align
 from correspondence import Correspondence
 from numpy.typing import NDArray
 
+from gen3dface.evaluation.shape.alignment import align
 from gen3dface.heads import HeadModel
 
 Array = NDArray[np.float64]

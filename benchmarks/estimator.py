@@ -15,7 +15,7 @@ all points of all heads of a bin:
 
 - vertex: distance between corresponding points of the face (see correspondence.py) after rigid alignment, and after
   similarity alignment, since a single photo does not tell a head's size;
-- NoW: the NoW challenge's scan-to-mesh distance (see now_protocol.py), non-metrical and metrical.
+- NoW: the NoW challenge's scan-to-mesh distance (gen3dface.evaluation.shape.now), non-metrical and metrical.
 
 In brackets: how much lower the mean is than OpenHead's mean head's, and than the learned population's mean head's.
 Rows "own prior": OpenHead's unit normal prior instead of the learned one.
@@ -33,12 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from alignment import align
 from correspondence import Correspondence, outer_faces, register
 from direct_fit import DirectFit
 from ict_heads import FACE, load_ict
 from ict_pictures import SIZE, Sitter, draw_sitter, face_networks, openpeople_skins
-from now_protocol import crop, scan_to_mesh
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -47,6 +45,8 @@ from gen3dface.estimators.default import fit_portrait, regressed_prior
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import ShapePrior
 from gen3dface.estimators.regression import bundled_regressor
+from gen3dface.evaluation.shape.alignment import align
+from gen3dface.evaluation.shape.now import crop, scan_to_mesh
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.portrait import PhotoModels, Portrait, load_portrait
 

@@ -3,8 +3,9 @@
     python benchmarks/one_scan.py JAMES_FOLDER
 
 JAMES_FOLDER holds james.obj, james.jpg and james.ljson (menpo3d's sample data, in its source distribution 0.8.6). The
-textured scan is drawn at several yaws; each picture goes through the whole estimator. NoW distances (now_protocol.py)
-in millimetres, median / mean. One scan of one man with a short beard: an independent check, no statistic.
+textured scan is drawn at several yaws; each picture goes through the whole estimator. NoW distances (by
+`gen3dface.evaluation.shape.now`) in millimetres, median / mean. One scan of one man with a short beard: an independent
+check, no statistic.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import cv2
 import numpy as np
 import torch
 from correspondence import outer_faces
-from now_protocol import SEVEN, crop, scan_to_mesh
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from gen3dface.cameras import Cameras
 from gen3dface.estimators.default import fit_portrait, population_prior, regressed_prior
 from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.evaluation.shape.now import SEVEN, crop, scan_to_mesh
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.portrait import load_portrait
 from gen3dface.raster import rasterize

@@ -33,13 +33,13 @@ import torch.nn.functional as F
 from ict_heads import load_ict
 from ict_pictures import openpeople_skins
 from PIL import Image
-from surface import Surface as Nearest
 from textured_heads import TexturedHeadTruth, random_head, unseen_cameras, views_around, with_faults
 from torch import Tensor
 from true_heads import open_head, scan_views, scanned_face, unseen_scan_views
 
 from gen3dface.cameras import Cameras, rig
 from gen3dface.evaluation.lpips import LPIPS
+from gen3dface.evaluation.shape.closest import Surface as Nearest
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
 from gen3dface.recon.textured_head import TexturedHead

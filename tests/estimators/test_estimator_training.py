@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from alignment import align
 from correspondence import Correspondence
 from direct_fit import DirectFit
 from estimator_training.people import carry
@@ -25,6 +24,7 @@ from estimator_training.transport import Transport
 
 from gen3dface.estimators.landmark_model import EYE_JOINTS
 from gen3dface.estimators.regression import bundled_regressor
+from gen3dface.evaluation.shape.alignment import align
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 

@@ -20,12 +20,12 @@ from scipy.sparse.linalg import splu
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from alignment import align
 from correspondence import Correspondence, register
 from direct_fit import DirectFit
 from ict_heads import FACE, load_ict
 
 from gen3dface.estimators.landmark_model import EYE_JOINTS
+from gen3dface.evaluation.shape.alignment import align
 from gen3dface.heads import HeadModel
 from gen3dface.texture import edge_laplacian
 

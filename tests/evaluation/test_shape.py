@@ -1,9 +1,6 @@
-"""The error measures of benchmarks/estimator.py, against cases whose answer is known."""
+"""The measures of shape, against cases whose answer is known."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +8,9 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from alignment import align
-from now_protocol import crop, scan_to_mesh
-from surface import Surface, closest_weights
-
+from gen3dface.evaluation.shape.alignment import align
+from gen3dface.evaluation.shape.closest import Surface, closest_weights
+from gen3dface.evaluation.shape.now import crop, scan_to_mesh
 from gen3dface.heads import load_head_model
 
 

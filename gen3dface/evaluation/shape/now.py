@@ -7,9 +7,10 @@ the distance from scan points to the mesh. Non-metrical: scale, rotation, transl
 from __future__ import annotations
 
 import numpy as np
-from alignment import Similarity, align
 from numpy.typing import NDArray
-from surface import Surface
+
+from gen3dface.evaluation.shape.alignment import Similarity, align
+from gen3dface.evaluation.shape.closest import Surface
 
 Array = NDArray[np.float64]
 # Outer and inner corner of the right eye, inner and outer of the left, nose bottom, right and left mouth corner:

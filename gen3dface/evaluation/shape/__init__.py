@@ -1,0 +1,1 @@
+"""How far a shape is from the true one."""
