@@ -1,6 +1,6 @@
 """How near the default estimator comes to the true shape of heads that its own model cannot represent exactly.
 
-    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 216] [--portraits FOLDER] [--json estimator.json]
+    python benchmarks/estimator.py ICT_FACEKIT_LIGHT.npz [--heads 216] [--wide] [--portraits FOLDER] [--json OUT.json]
     (or name the file in $GEN3DFACE_ICT_HEADS)
 
 The prior of the estimator was learned from fits to ICT-FaceKit Light's heads too: other heads (seeds from 100,000 on),
@@ -9,9 +9,9 @@ population, and the gain is stated both against OpenHead's mean head and against
 what beats the latter was read from the picture.
 
 Random ICT-FaceKit Light heads (another topology than OpenHead's) are drawn with the skins of the OpenPeople
-portraits P008-P010, random light, distance 0.5-2.5 m and yaw to 35 degrees, and go from pixels through the whole
-estimator; each head once in every yaw bin (`--heads` counts pictures). Errors are in millimetres, median / mean over
-all points of all heads of a bin:
+portraits P008-P010, random light, distance 0.5-2.5 m and yaw to 35 degrees (`--wide`: 60), and go from pixels through
+the whole estimator; each head once in every yaw bin (`--heads` counts pictures). Errors are in millimetres, median /
+mean over all points of all heads of a bin:
 
 - vertex: distance between corresponding points of the face (see correspondence.py) after rigid alignment, and after
   similarity alignment, since a single photo does not tell a head's size;
@@ -51,7 +51,8 @@ from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.portrait import PhotoModels, Portrait, load_portrait
 
 Array = NDArray[np.float64]
-BINS = ((0, 12), (12, 24), (24, 35))
+NARROW = ((0, 12), (12, 24), (24, 35))
+WIDE = ((0, 20), (20, 40), (40, 60))
 SKINS = ("P008", "P009", "P010")  # for tests only: nothing here was trained on them
 MEASURES = ("vertex, rigid", "vertex, similarity", "NoW, non-metrical", "NoW, metrical")
 MEAN, POPULATION = "OpenHead mean", "learned population's mean"
@@ -88,12 +89,14 @@ def main() -> None:
     bench = _prepare(arguments.ict)
     skins = openpeople_skins(bench.ict, SKINS)
     errors: dict[str, dict[str, dict[str, list[Array]]]] = {}
+    bins = WIDE if arguments.wide else NARROW
     missed, networks = 0, face_networks()
     known, standing = -1, {}
     for number in tqdm(range(arguments.heads), unit="picture"):
-        name, span = _bin(number)
+        span = bins[number % len(bins)]
+        name = f"{span[0]}-{span[1]}"
         # the same people in every bin, or a bin's gain would depend on whose size it happened to draw
-        person = arguments.first_seed + number // len(BINS)
+        person = arguments.first_seed + number // len(bins)
         sitter = draw_sitter(bench.ict, skins, span, person, arguments.expression)
         try:
             portrait = _portrait(sitter, arguments.portraits, f"{person}-{name}-{arguments.expression}", networks)
@@ -183,11 +186,6 @@ def _prepare(path: Path) -> Bench:
     return Bench(ict, model, pairs, landmarks, DirectFit(model, pairs), bundled_regressor().population())
 
 
-def _bin(number: int) -> tuple[str, tuple[float, float]]:
-    low, high = BINS[number % len(BINS)]
-    return f"{low}-{high}", (low, high)
-
-
 def _summarise(bins: dict[str, list[Array]]) -> dict[str, dict[str, float]]:
     pooled = {name: np.concatenate(values) for name, values in bins.items()}
     return {name: {"median": float(np.median(v)), "mean": float(v.mean())} for name, v in pooled.items()}
@@ -235,6 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ict", type=Path, nargs="?", default=os.environ.get("GEN3DFACE_ICT_HEADS"))
     parser.add_argument("--heads", type=int, default=216)
+    parser.add_argument("--wide", action="store_true", help=f"yaw bins {WIDE} instead of {NARROW}")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--expression", type=float, default=0.0, help="largest weight of the sitters' expressions")
     parser.add_argument("--portraits", type=Path, help="folder in which the pictures' landmarks are kept")

@@ -43,6 +43,7 @@ class Sitter:
     landmarks: Array  # [478, 3] metres, NaN where unknown
     yaw: float  # degrees
     distance: float  # metres
+    camera: Cameras
     draw: Callable[[], NDArray[np.uint8]]
 
     @cached_property
@@ -136,22 +137,55 @@ def draw_sitter(
     """
     rng = np.random.default_rng([7, seed])
     identity = torch.from_numpy(rng.normal(size=ict.identity_size)).float()
-    seated = seat_eyes(ict)
-    neutral = seated.mesh(identity)
-    weights = torch.zeros(len(ict.expression_names))
-    weights[rng.choice(len(weights) - 1, 3, replace=False)] = torch.from_numpy(rng.uniform(0, expression, 3)).float()
+    weights = _random_weights(ict, expression, rng)
     yaw = rng.choice([-1, 1]) * rng.uniform(*yaw_range)
     camera, distance = _camera(yaw, rng)
-    posed = seated.mesh(identity, weights)
     skin = skins[rng.integers(len(skins))]
-    landmarks = replace(neutral).landmarks().numpy().astype(np.float64)
-    vertices = neutral.vertices.numpy().astype(np.float64)
+    return _sitter(ict, identity, weights, skin, yaw, camera, distance, rng)
+
+
+def draw_photos(
+    ict: HeadModel, skins: list[Array], yaw_ranges: Sequence[tuple[float, float]], seed: int, expression: float = 0.0
+) -> list[Sitter]:
+    """The person of `draw_sitter`'s seed in several pictures, each under its own light, from its own distance, with
+    its own expression, at a yaw (degrees, signed) within its own range."""
+    person = np.random.default_rng([7, seed])
+    identity = torch.from_numpy(person.normal(size=ict.identity_size)).float()
+    skin = skins[person.integers(len(skins))]
+    photos = []
+    for number, span in enumerate(yaw_ranges):
+        rng = np.random.default_rng([7, seed, number])
+        weights, yaw = _random_weights(ict, expression, rng), rng.uniform(*span)
+        camera, distance = _camera(yaw, rng)
+        photos.append(_sitter(ict, identity, weights, skin, yaw, camera, distance, rng))
+    return photos
+
+
+def _random_weights(ict: HeadModel, largest: float, rng: np.random.Generator) -> torch.Tensor:
+    weights = torch.zeros(len(ict.expression_names))
+    weights[rng.choice(len(weights) - 1, 3, replace=False)] = torch.from_numpy(rng.uniform(0, largest, 3)).float()
+    return weights
+
+
+def _sitter(
+    ict: HeadModel,
+    identity: torch.Tensor,
+    weights: torch.Tensor,
+    skin: Array,
+    yaw: float,
+    camera: Cameras,
+    distance: float,
+    rng: np.random.Generator,
+) -> Sitter:
+    seated = seat_eyes(ict)
+    neutral, posed = seated.mesh(identity), seated.mesh(identity, weights)
     return Sitter(
         identity.numpy().astype(np.float64),
-        vertices,
-        landmarks,
+        neutral.vertices.numpy().astype(np.float64),
+        neutral.landmarks().numpy().astype(np.float64),
         float(yaw),
         distance,
+        camera,
         lambda: _render(posed.vertices, ict, skin, camera, rng),
     )
 
