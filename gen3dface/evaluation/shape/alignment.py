@@ -22,11 +22,12 @@ class Similarity:
         return self.scale * points @ self.rotation.T + self.translation
 
 
-def align(source: Array, target: Array, with_scale: bool = False) -> Similarity:
-    """The least-squares motion of source [N, 3] onto target [N, 3] (Umeyama 1991)."""
-    a, b = source.mean(0), target.mean(0)
-    left, values, right = np.linalg.svd((target - b).T @ (source - a))
+def align(source: Array, target: Array, with_scale: bool = False, weights: Array | None = None) -> Similarity:
+    """The least-squares motion of source [N, 3] onto target [N, 3] (Umeyama 1991); weights [N], default equal."""
+    w = np.full(len(source), 1.0) if weights is None else weights
+    a, b = (np.average(points, axis=0, weights=w) for points in (source, target))
+    left, values, right = np.linalg.svd((target - b).T @ ((source - a) * w[:, None]))
     sign = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
     rotation = (left * sign) @ right
-    scale = float((values * sign).sum() / ((source - a) ** 2).sum()) if with_scale else 1.0
+    scale = float((values * sign).sum() / (w @ ((source - a) ** 2).sum(1))) if with_scale else 1.0
     return Similarity(rotation, b - scale * rotation @ a, scale)
