@@ -46,4 +46,4 @@ def _by_head(values: Array, groups: NDArray | None) -> tuple[Array, Array]:
     known = np.isfinite(values)
     names = np.arange(len(values)) if groups is None else np.asarray(groups)
     _, index = np.unique(names[known], return_inverse=True)
-    return np.bincount(index, weights=values[known]), np.bincount(index).astype(np.float64)
+    return np.bincount(index, values[known]).astype(np.float64), np.bincount(index).astype(np.float64)

@@ -92,12 +92,10 @@ def region_errors(
     """
     sized = align(landmarks[SEVEN], scan_landmarks[SEVEN], with_scale=True)
     surface, ours = Surface(sized(vertices), faces), sized(landmarks)
-    both = np.isfinite(scan_landmarks).all(1) & np.isfinite(ours).all(1)
+    both = np.flatnonzero(np.isfinite(scan_landmarks + ours).all(1))
     out = {}
     for name, mask in region_masks(scan, scan_landmarks).items():
-        marks = region_landmarks(name)
-        marks = marks[both[marks]]
-        points = scan[mask]
+        marks, points = np.intersect1d(region_landmarks(name), both), scan[mask]
         if len(points):
             motion = _fitted(points, surface, scan_landmarks[marks], ours[marks], _LANDMARK_SHARE[name])
             points = motion(points)
