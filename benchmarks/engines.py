@@ -30,7 +30,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from openpeople_panels import PEOPLE, Panel, aligned, panels, portrait_bytes
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -39,6 +38,7 @@ from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.rendered.samples import make_sample
 from gen3dface.errors import NoFaceError
 from gen3dface.estimators import HeadFit, estimate
+from gen3dface.evaluation.openpeople import PEOPLE, Panel, aligned, panels, portrait_bytes
 from gen3dface.evaluation.view_scores import AZIMUTH_BINS, MEASURES, ViewJudge, ViewScores
 from gen3dface.photo import Portrait, load_portrait
 from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views

@@ -15,7 +15,7 @@ import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gen3dface import __version__, cli_synth
+from gen3dface import __version__, cli_eval, cli_heads, cli_synth
 from gen3dface.conversion.kinds import GeneratorSource, Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
@@ -49,6 +49,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 assets_app = typer.Typer(no_args_is_help=True, help="The weights and data that are downloaded on first use.")
 app.add_typer(assets_app, name="assets")
 app.add_typer(cli_synth.app, name="synth")
+app.add_typer(cli_heads.app, name="heads")
+app.command("eval")(cli_eval.evaluate)
 
 
 def main() -> None:

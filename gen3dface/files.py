@@ -34,6 +34,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise OutputError(write_failure(path, error)) from error
 
 
+def make_folder(path: Path) -> Path:
+    """The folder, made with all above it where it was missing. Raises `OutputError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(write_failure(path, error)) from error
+    return path
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Hash of a file's bytes, in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()

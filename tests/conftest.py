@@ -1,10 +1,13 @@
-"""A small head-like mesh whose every property is known, for the tests of all that is made from a finished head."""
+"""What tests of several rooms need: a small head whose every property is known, and people's skins."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from gen3dface.assets import fetch
+from gen3dface.data_synth.rendered.people.skin_library import Skin, load_skins
+from gen3dface.errors import AssetError
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
 
 
@@ -63,3 +66,13 @@ def head() -> TexturedHead:
         face_materials=(np.arange(len(faces)) < 40).astype(np.int64),
         confidence=texture[..., 0],
     )
+
+
+@pytest.fixture(scope="session")
+def skins() -> tuple[Skin, ...]:
+    """The true ones, baked into the cache on first use."""
+    try:
+        fetch("yunet")
+        return load_skins()
+    except AssetError as error:
+        pytest.skip(f"needs assets: {error}")

@@ -36,6 +36,8 @@ ALLOWED = {
 FREE = {
     "__main__",
     "cli",
+    "cli_eval",
+    "cli_heads",
     "cli_synth",
     "config_files",
     "examples",

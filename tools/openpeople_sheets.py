@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from openpeople_panels import Panel, panels, portrait_bytes
+from gen3dface.evaluation.openpeople import Panel, panels, portrait_bytes
 
 from gen3dface.cameras import Cameras, orbit
 from gen3dface.data_synth.sample import TrainingSample

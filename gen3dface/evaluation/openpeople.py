@@ -92,9 +92,9 @@ def _box_alignment(mask: Tensor, made: Tensor) -> tuple[float, float, float, flo
     rows, view_rows = (m[0].gt(0.5).any(1).nonzero()[:, 0] for m in (mask, made))
     columns, view_columns = (m[0].gt(0.5).any(0).nonzero()[:, 0] for m in (mask, made))
     size = made.shape[-1]
-    height = (mask.shape[1] - rows[0]) / ((view_rows[-1] - view_rows[0]).clamp(min=1) / size)
+    height = float((mask.shape[1] - rows[0]) / ((view_rows[-1] - view_rows[0]).clamp(min=1) / size))
     centre = float(columns.float().mean()) - height * (float(view_columns.float().mean()) / size - 0.5)
-    return float(height), centre / mask.shape[2], float(rows[0]) / mask.shape[1], float(view_rows[0]) / size
+    return height, centre / mask.shape[2], float(rows[0]) / mask.shape[1], float(view_rows[0]) / size
 
 
 def _placed(

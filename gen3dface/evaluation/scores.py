@@ -1,0 +1,209 @@
+"""All measures of one head's views: a number a view, or one for all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gen3dface.errors import NoFaceError, ReconstructionError
+from gen3dface.evaluation.cases import Case
+from gen3dface.evaluation.comparison import Compared
+from gen3dface.evaluation.protocol import EvalConfig
+from gen3dface.evaluation.view_scores import mask_iou
+from gen3dface.pipelines.output import MultiViewOutput
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+_ENLARGED = 256  # px that small views are enlarged to, so that a face detector may find faces in them
+_BEHIND = 150.0  # degrees from the front from which a view shows the back
+_FACE = 0.67  # a detector's score from which it sees a face: one in 20 true backs has it (benchmarks/pruning.py)
+_TOGETHER = 16  # pictures that a large network sees at once
+
+
+class Embedder(Protocol):
+    """A recogniser: a picture uint8 [H, W, 3] to a unit vector. Raises `NoFaceError`."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+@dataclass
+class Scores:
+    """Of one case and system.
+
+    Args:
+        azimuths: [N] degrees from the front, 0..180, of what `views` counts. views: measure to [N], NaN where there is
+            nothing to measure. whole: measure to one number for all views. features: [N, 2048] of made and true views.
+    """
+
+    azimuths: Array
+    views: dict[str, Array] = field(default_factory=dict)
+    whole: dict[str, float] = field(default_factory=dict)
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Judge:
+    """Takes the measures of a protocol; networks are read once, when they are first needed."""
+
+    def __init__(self, config: EvalConfig) -> None:
+        self._config, self._wanted = config, set(config.measured)
+
+    @torch.no_grad()
+    def __call__(self, case: Case, views: MultiViewOutput, pairs: Compared) -> Scores:
+        """Scores of a system's views, and of what of them is compared with the truth."""
+        turned = (pairs.azimuths.double().numpy() + 180) % 360 - 180
+        scores = Scores(np.abs(turned).round(3))
+        for name, measure in self._of_pairs.items():
+            if name in self._wanted and pairs.true_images is not None:
+                scores.views[name] = np.asarray(measure(pairs), np.float64)
+        self._of_pictures(case, pairs, scores)
+        if not case.panels:
+            self._of_all(views, scores)
+        if {"fid", "kid"} & self._wanted:
+            scores.features["made"] = self._seen(pairs.images)
+            if pairs.true_images is not None and self._config.reference is None:
+                scores.features["true"] = self._seen(pairs.true_images)
+        return scores
+
+    @cached_property
+    def _of_pairs(self) -> dict[str, Callable[[Compared], Any]]:
+        return {
+            "lpips": lambda p: self._lpips(p.images, p.true_images),
+            "lpips_vgg": lambda p: self._lpips_vgg(p.images, p.true_images),
+            "ssim": _ssim,
+            "psnr": _psnr,
+            "iou": lambda p: mask_iou(p.masks, p.true_masks),
+            "reid": lambda p: self._reid(p.images, p.true_images),
+        }
+
+    def _of_pictures(self, case: Case, pairs: Compared, scores: Scores) -> None:
+        """What needs no truth."""
+        large = _enlarged(pairs.images)
+        if {"identity", "agreement"} & self._wanted:
+            found = [self._embedding(picture) for picture in large]
+            person = self._embedding(case.portrait.image)
+            if "identity" in self._wanted:
+                scores.views["identity"] = np.array([_cosine(one, person) for one in found])
+            if "agreement" in self._wanted and not case.panels:
+                from gen3dface.data_synth.prune.scoring import mean_pairwise_cosine
+
+                kept = np.array([one for one in found if one is not None])
+                scores.whole["agreement"] = mean_pairwise_cosine(kept)
+        if "clip" in self._wanted:
+            scores.views["clip"] = np.asarray(self._clip(case.portrait.image, large), np.float64)
+        if "janus" in self._wanted:
+            behind = scores.azimuths >= _BEHIND
+            pictures = torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2)[torch.from_numpy(behind)]
+            values = np.full(len(large), np.nan)
+            values[behind] = self._fronts(pictures) > _FACE if behind.any() else 0.0
+            scores.views["janus"] = values
+
+    def _of_all(self, views: MultiViewOutput, scores: Scores) -> None:
+        from gen3dface.evaluation.consistency import adjacent_errors
+        from gen3dface.evaluation.halves import LEAST_VIEWS, halves_apart
+        from gen3dface.heads import load_head_model
+
+        assert views.head is not None  # of the case
+        if "consistency" in self._wanted:
+            surface = views.head.surface(load_head_model(views.head.model_name))
+            apart = adjacent_errors(views.tensor().float(), views.masks.float(), views.cameras, surface)
+            scores.whole["consistency"] = float(apart.nanmean())
+        if "halves" in self._wanted and len(views) >= LEAST_VIEWS:
+            try:
+                with torch.enable_grad():
+                    scores.whole["halves"] = halves_apart(views)
+            except ReconstructionError as error:
+                logger.warning("no surface for a half of the views: %s", error)
+                scores.whole["halves"] = float("nan")
+
+    def _embedding(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        try:
+            return self._embed(picture)
+        except NoFaceError:
+            return None
+
+    def _seen(self, images: Tensor) -> NDArray[np.float32]:
+        parts = [np.asarray(self._inception(part)) for part in images.split(_TOGETHER)]
+        return np.concatenate(parts).astype(np.float32)
+
+    @cached_property
+    def _embed(self) -> Embedder:
+        if self._config.arcface is not None:
+            from gen3dface.evaluation.arcface import ArcFace
+
+            return ArcFace(Path(self._config.arcface))
+        from gen3dface.evaluation.identity import IdentityEmbedder
+
+        return IdentityEmbedder()
+
+    @cached_property
+    def _lpips(self) -> Any:
+        from gen3dface.evaluation.lpips import LPIPS
+
+        return LPIPS()
+
+    @cached_property
+    def _lpips_vgg(self) -> Any:
+        from gen3dface.evaluation.lpips import LPIPS
+
+        return LPIPS(net="vgg")
+
+    @cached_property
+    def _reid(self) -> Any:
+        from gen3dface.evaluation.reid import ReID
+
+        return ReID()
+
+    @cached_property
+    def _inception(self) -> Any:
+        from gen3dface.evaluation.frechet import Inception
+
+        return Inception()
+
+    @cached_property
+    def _clip(self) -> Any:
+        from gen3dface.evaluation.clip_similarity import ClipSimilarity
+
+        assert self._config.clip is not None
+        return ClipSimilarity(self._config.clip)
+
+    @cached_property
+    def _fronts(self) -> Any:
+        from gen3dface.data_synth.prune.janus import DetectorJudge
+
+        return DetectorJudge()
+
+
+def _ssim(pairs: Compared) -> Tensor:
+    from gen3dface.evaluation.ssim import ssim
+
+    assert pairs.true_images is not None
+    return ssim(pairs.images, pairs.true_images)
+
+
+def _psnr(pairs: Compared) -> Tensor:
+    """dB over the whole picture, at most 100."""
+    assert pairs.true_images is not None
+    error = ((pairs.images - pairs.true_images) ** 2).mean((1, 2, 3)).clamp(min=1e-10)
+    return -10 * error.log10()
+
+
+def _cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> float:
+    return float("nan") if first is None or second is None else float(first @ second)
+
+
+def _enlarged(images: Tensor) -> list[NDArray[np.uint8]]:
+    """N pictures uint8 [S, S, 3], S at least 256."""
+    scale = max(1.0, _ENLARGED / images.shape[-1])
+    large = F.interpolate(images, scale_factor=scale, mode="bicubic", align_corners=False) if scale > 1 else images
+    return list(large.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
