@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import PyramidAttentionBroadcastConfig
-from engines import FIRST_SEED
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from gen3dface.data_synth.rendered.samples import make_sample
 from gen3dface.evaluation.view_scores import ViewJudge, ViewScores
 from gen3dface.pipelines import Gen3DFacePipeline
 
+FIRST_SEED = 900_000_000  # from here on no training run takes any
 Variant = Callable[[Gen3DFacePipeline, dict[str, Any]], Any]
 REUSED = (100, 900)  # the training steps between which attention is reused
 
