@@ -68,6 +68,7 @@ class HeadModel:
     collar: Tensor  # [R] int64: the boundary loop at the bottom, in order
     expression_joint_basis: Tensor | None = None  # [E, J, 3]; None: expressions move no joint
     pose_correctives: Tensor | None = None  # [9 (J - 1), V, 3] metres a unit of R - I of all joints but the first
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres: our origin in the frame of the file it came from
 
     def __post_init__(self) -> None:
         v, k, j = len(self.template), len(self.identity_basis), len(self.joint_names)
