@@ -14,7 +14,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError, HeadModelError
 from gen3dface.estimators.hanging_hair import HangingHair
-from gen3dface.estimators.landmark_model import LANDMARKS
+from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS
 from gen3dface.files import safetensors_note, write_atomically
 from gen3dface.render import Surface
 
@@ -45,8 +45,8 @@ class HeadFit:
     model_name: str
     model_version: str
     identity: Tensor  # [K] unit-normal coefficients
-    expression: Tensor  # [52] in 0..1, in the model's order
-    rotations: Tensor  # [J, 3] axis-angle of the joints, radians; the eyes' joints hold the gaze
+    expression: Tensor  # [E] in the model's order: 0..1 where these are ARKit's 52, FLAME's own else
+    rotations: Tensor  # [J, 3] axis-angle of the joints, radians: gaze at the eyes', FLAME's open mouth at the jaw's
     offsets: Tensor  # [V, 3] metres, added to the posed head: the outline of the hair
     camera: Cameras  # N = 1, in the photo's pixels
     visibility: Tensor  # [V] in 0..1: how squarely and openly the photo sees each vertex, 0 where it does not
@@ -96,7 +96,11 @@ class HeadFit:
     def neutral_mesh(self, model: HeadModel) -> HeadMesh:
         """The same person and hair without expression, looking where the photo's eyes look."""
         self.check_model(model)
-        return self._dressed(model.mesh(self.identity, None, self.rotations))
+        gaze = torch.zeros_like(self.rotations)
+        for joint, name in enumerate(model.joint_names):
+            if name in EYE_JOINTS:
+                gaze[joint] = self.rotations[joint]
+        return self._dressed(model.mesh(self.identity, None, gaze))
 
     def _dressed(self, mesh: HeadMesh) -> HeadMesh:
         return replace(mesh, vertices=mesh.vertices + self.offsets)
