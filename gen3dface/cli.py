@@ -19,10 +19,12 @@ from gen3dface import __version__, cli_eval, cli_heads, cli_synth
 from gen3dface.conversion.kinds import GeneratorSource, Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
+from gen3dface.files import file_sha256
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
 from gen3dface.outputs.stages import PROJECTION, is_engine, stages_of
 
 if TYPE_CHECKING:
+    from gen3dface.estimators import Estimator
     from gen3dface.outputs.batch import Outcome
     from gen3dface.outputs.report import Settings
 
@@ -43,6 +45,15 @@ class Topology(str, Enum):
 
     free = "free"
     registered = "registered"
+
+
+class EstimatorName(str, Enum):
+    """How a photo's head is found."""
+
+    default = "default"
+    deca = "deca"
+    smirk = "smirk"
+    mica = "mica"
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -103,6 +114,15 @@ def head(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For engines that draw at random; projection does not.")] = 0,
     views_size: Annotated[int, typer.Option(min=64, max=1024, help="Side of the 16 views in pixels.")] = 512,
+    estimator: Annotated[
+        EstimatorName, typer.Option(help="How the head is found; all but default need a checkpoint and FLAME 2020.")
+    ] = EstimatorName.default,
+    estimator_checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="deca_model.tar, SMIRK_em1.pt or mica.tar.")
+    ] = None,
+    head_model: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="A head model that gen3dface heads convert made.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Skip photos whose head is there already.")] = False,
 ) -> None:
     """Turn photos into textured, animatable 3D heads.
@@ -126,7 +146,13 @@ def head(
     several = len(jobs) > 1
     if several:
         check_gallery(out)
-    outcomes = _make_heads(jobs, out, Settings(engine, face, seed, views_size), resume)
+    chosen = _estimator(estimator.value, estimator_checkpoint, head_model)
+    settings = Settings(engine, face, seed, views_size, estimator.value)
+    if chosen is not None:
+        digest = file_sha256(estimator_checkpoint) if estimator_checkpoint else ""
+        named = f"{chosen.model.name} {chosen.model.version}"
+        settings = replace(settings, estimator_checkpoint=digest, head_model=named)
+    outcomes = _make_heads(jobs, out, settings, chosen, resume)
     if several and any(outcome.state != "failed" for outcome in outcomes):
         write_gallery(out, outcomes)
         typer.echo(f"all heads: {out / 'index.html'}")
@@ -137,7 +163,22 @@ def head(
         raise typer.Exit(FAILED)
 
 
-def _make_heads(jobs: list[PhotoJob], out: Path, settings: Settings, resume: bool) -> list[Outcome]:
+def _estimator(name: str, checkpoint: Path | None, head_model: str | None) -> Estimator | None:
+    """What the user chose, None for all defaults."""
+    if name == EstimatorName.default and checkpoint:
+        _usage("--estimator-checkpoint goes with --estimator deca, smirk or mica")
+    if name != EstimatorName.default and not (checkpoint and head_model):
+        _usage(f"--estimator {name} needs --estimator-checkpoint FILE and --head-model DIR, a FLAME 2020")
+    if name == EstimatorName.default and head_model is None:
+        return None
+    from gen3dface.estimators import load_estimator
+
+    return load_estimator(name, checkpoint, head_model)
+
+
+def _make_heads(
+    jobs: list[PhotoJob], out: Path, settings: Settings, estimator: Estimator | None, resume: bool
+) -> list[Outcome]:
     """Run all photos under a progress bar, telling each result as it comes."""
     from gen3dface.outputs.batch import run_photos
     from gen3dface.outputs.run import STAGE_NAMES
@@ -151,7 +192,7 @@ def _make_heads(jobs: list[PhotoJob], out: Path, settings: Settings, resume: boo
         bar.n = len(outcomes) * steps + STAGE_NAMES.index(stage)
         bar.refresh()
 
-    stages = stages_of(settings.engine)
+    stages = stages_of(settings.engine, estimator)
     with bar, logging_redirect_tqdm():
         for outcome in run_photos(jobs, out, settings, stages, resume=resume, announce=announce):
             outcomes.append(outcome)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.errors import ConfigError
-from gen3dface.estimators import HeadFit
+from gen3dface.estimators import Estimator, HeadFit
 from gen3dface.heads import HeadModel
 
 # diffusers finds a component only in a module that is already loaded
@@ -203,12 +203,13 @@ class Gen3DFacePipeline(DiffusionPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         head_model: HeadModel | None = None,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
+        estimator: Estimator | None = None,
     ) -> MultiViewOutput | list[MultiViewOutput] | tuple[Any, ...]:
         """Make N views of the head in each photo.
 
         Args:
             image: a photo (path, bytes, PIL image, array) or `Portrait`, or a list of B of them.
-            head: the head in it, or a list; estimated when None.
+            head: the head in it, or a list; found by `estimator` when None.
             cameras: a rig's name, or N square cameras.
             num_inference_steps: denoising steps, at least 1 (default: the model's).
             guidance_scale: of classifier-free guidance, 0 or more; 1 is without (default: the model's).
@@ -220,9 +221,10 @@ class Gen3DFacePipeline(DiffusionPipeline):
             return_dict: False: a tuple (images, masks, cameras, heads, latents).
             callback_on_step_end: called as (pipe, step, timestep, tensors); what it returns replaces the tensors.
             callback_on_step_end_tensor_inputs: which of `latents` and `prediction` it gets.
-            head_model: that the heads belong to (default: OpenHead).
+            head_model: that the heads belong to (default: OpenHead, or the estimator's).
             guidance_interval: first and last share of the steps that are guided (Kynkaanniemi et al., 2024); outside
                 it a step costs half.
+            estimator: from `gen3dface.estimators.load_estimator` (default: the default one).
 
         Returns:
             one `MultiViewOutput` for a single photo, a list of B for a list.
@@ -235,7 +237,7 @@ class Gen3DFacePipeline(DiffusionPipeline):
         checks.check_cache(self, guidance_interval)
         size, side = self.config["image_size"], self.config["crop_side"]
         views = checks.check_cameras(cameras, size, self.config["trained_range"], checks.fixed_views(self))
-        subjects = load_subjects(image, head, head_model, size, side)
+        subjects = load_subjects(image, head, head_model, size, side, estimator)
         self._interrupt = False
 
         # 2. encode; geometry too: nothing of it depends on the step

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gen3dface.errors import ConfigError, HeadError
-from gen3dface.estimators import HeadFit, estimate
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.estimators import Estimator, HeadFit, load_estimator
+from gen3dface.heads import HEAD_MODELS, HeadModel, load_head_model
 from gen3dface.photo import Portrait, load_portrait
 from gen3dface.photo.decode import ImageSource
 from gen3dface.pipelines.photo_crop import PhotoCrop, crop_photo
@@ -43,28 +43,40 @@ def load_subjects(
     model: HeadModel | None,
     size: int,
     side: float,
+    estimator: Estimator | None = None,
 ) -> list[Subject]:
     """Photos to subjects; heads that are not given are estimated.
 
     Args:
-        images: photos or portraits, one or several. heads: as many, or None. model: of all heads (default: OpenHead).
+        images: photos or portraits, one or several. heads: as many, or None.
+        model: of all heads (default: the estimator's, or the bundled one that the heads name).
+        estimator: of heads that are not given (default: the default one with `model`).
         size: of the crops in pixels. side: of the crops in metres at the head's depth.
 
     Raises:
         ConfigError: the numbers of photos and heads differ, or there are none.
         HeadError: a head is not finite, not in metres, or not around the origin.
+        HeadModelError: heads belong to another model than the one that is given.
     """
     photos: list[PhotoInput] = list(images) if isinstance(images, (list, tuple)) else [images]  # type: ignore[list-item]
     fits = [heads] if isinstance(heads, HeadFit) else [None] * len(photos) if heads is None else list(heads)
     if not photos or len(fits) != len(photos):
         raise ConfigError(f"Got {len(photos)} photos and {len(fits)} heads; pass one head for each photo, or none.")
-    model = model or load_head_model()
-    return [_subject(photo, fit, model, size, side) for photo, fit in zip(photos, fits, strict=True)]
+    if estimator is not None and (heads is not None or (model is not None and model is not estimator.model)):
+        raise ConfigError("An estimator finds heads of its own model: pass it without heads and without head_model.")
+    estimator = estimator or load_estimator(head=model or _named_model(fits))
+    return [_subject(photo, fit, estimator, size, side) for photo, fit in zip(photos, fits, strict=True)]
 
 
-def _subject(photo: PhotoInput, fit: HeadFit | None, model: HeadModel, size: int, side: float) -> Subject:
-    portrait = photo if isinstance(photo, Portrait) else load_portrait(photo)
-    fit = fit or estimate(portrait, model)
+def _named_model(fits: Sequence[HeadFit | None]) -> HeadModel:
+    """The model that the first head names where it comes with the package, else the default one."""
+    name = fits[0].model_name if fits[0] is not None else ""
+    return load_head_model(name) if name in HEAD_MODELS else load_head_model()
+
+
+def _subject(photo: PhotoInput, fit: HeadFit | None, estimator: Estimator, size: int, side: float) -> Subject:
+    portrait, model = photo if isinstance(photo, Portrait) else load_portrait(photo), estimator.model
+    fit = fit or estimator(portrait)
     vertices = fit.mesh(model).vertices
     check_head(vertices, portrait.source)
     if (fit.camera.height, fit.camera.width) != (portrait.height, portrait.width):

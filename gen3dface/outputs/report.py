@@ -32,6 +32,9 @@ class Settings:
     face: int | None = None  # None: the largest
     seed: int = 0  # for engines that draw at random
     views_size: int = 512  # pixels
+    estimator: str = "default"
+    estimator_checkpoint: str = ""  # sha256 of its file
+    head_model: str = ""  # name and version; empty: the bundled one
 
 
 @dataclass

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from gen3dface.estimators import HeadFit
+    from gen3dface.estimators import Estimator, HeadFit
+    from gen3dface.heads import HeadModel
     from gen3dface.photo import Portrait
     from gen3dface.pipelines import MultiViewOutput
     from gen3dface.recon.textured_head import TexturedHead
@@ -36,28 +38,33 @@ def is_engine(name: str) -> bool:
     return name == PROJECTION or (Path(resolved(name)) / "model_index.json").is_file()
 
 
-def stages_of(engine: str) -> Stages:
-    """The stages of an engine (see `is_engine`); a pipeline is read here, once for all photos."""
-    from gen3dface.estimators import estimate
+def stages_of(engine: str, estimator: Estimator | None = None) -> Stages:
+    """The stages of an engine (see `is_engine`); a pipeline is read here, once for all photos.
+
+    estimator: of the heads, whose model all stages work with (default: the bundled head's).
+    """
+    from gen3dface.estimators import load_estimator
     from gen3dface.photo import load_portrait
     from gen3dface.recon import reconstruct
 
+    estimate = estimator or load_estimator()
+    head = estimate.model
     return Stages(
         load_portrait=lambda photo, face: load_portrait(photo, face=face),
         estimate=estimate,
-        make_views=_projected_views if engine == PROJECTION else _diffusion_views(engine),
-        reconstruct=reconstruct,
+        make_views=partial(_projected_views, head) if engine == PROJECTION else _diffusion_views(engine, head),
+        reconstruct=partial(reconstruct, model=head),
     )
 
 
-def _projected_views(portrait: Portrait, fit: HeadFit, size: int, seed: int) -> MultiViewOutput:
+def _projected_views(head: HeadModel, portrait: Portrait, fit: HeadFit, size: int, seed: int) -> MultiViewOutput:
     """Projection draws nothing at random: it takes a seed, as engines do, and needs none."""
     from gen3dface.pipelines import project_views
 
-    return project_views(portrait, fit, cameras="head360", size=size)
+    return project_views(portrait, fit, cameras="head360", size=size, model=head)
 
 
-def _diffusion_views(model: str) -> MakeViews:
+def _diffusion_views(model: str, head: HeadModel) -> MakeViews:
     """A pipeline's views, with the projection's detail where they are to be larger than the model makes them."""
     import torch
 
@@ -69,7 +76,7 @@ def _diffusion_views(model: str) -> MakeViews:
 
     def make(portrait: Portrait, fit: HeadFit, size: int, seed: int) -> MultiViewOutput:
         generator = torch.Generator().manual_seed(seed)
-        views = cast("MultiViewOutput", pipe(portrait, fit, generator=generator, output_type="pt"))
-        return with_detail(views, _projected_views(portrait, fit, max(size, views.cameras.height), seed))
+        views = cast("MultiViewOutput", pipe(portrait, fit, generator=generator, output_type="pt", head_model=head))
+        return with_detail(views, _projected_views(head, portrait, fit, max(size, views.cameras.height), seed))
 
     return make

@@ -26,7 +26,7 @@ Make = Callable[..., Path]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, stages: Stages) -> Callable[..., tuple[int, str]]:
     """Runs `gen3dface` with the small stages: exit code and all output."""
-    monkeypatch.setattr(cli, "stages_of", lambda engine: stages)
+    monkeypatch.setattr(cli, "stages_of", lambda engine, estimator: stages)
 
     def run(*arguments: object) -> tuple[int, str]:
         result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])

@@ -72,7 +72,10 @@ def test_report_says_how_it_was_made(made: Path, photo: Path) -> None:
     text = (made / "report.json").read_text()
     report = json.loads(text)
     assert report["photo"] == {"name": "ada.png", "sha256": sha256(photo.read_bytes()).hexdigest()}
-    assert report["settings"] == {"engine": "projection", "face": None, "seed": 0, "views_size": 64}
+    assert report["settings"] == {
+        "engine": "projection", "face": None, "seed": 0, "views_size": 64,
+        "estimator": "default", "estimator_checkpoint": "", "head_model": "",
+    }  # fmt: skip
     assert set(report["seconds"]) == {*STAGE_NAMES, "total"}
     assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"][name] for name in STAGE_NAMES), abs=0.01)
     assert 50 < report["peak_memory_mib"]["process"] < 100_000
