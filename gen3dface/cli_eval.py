@@ -20,6 +20,7 @@ def evaluate(
     inputs: Annotated[
         bool, typer.Option("--inputs", help="Only write what another system needs to make the views: photos, cameras.")
     ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the heads.")] = 1,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a value, such as size=256.")
     ] = None,
@@ -47,4 +48,4 @@ def evaluate(
     if others:
         values = {**found.model_dump(), "systems": [s.model_dump() for s in (*found.systems, *others)]}
         found = EvalConfig.model_validate(values)
-    typer.echo(f"the table: {run(found, out)}")
+    typer.echo(f"the table: {run(found, out, workers)}")

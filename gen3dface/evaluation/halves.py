@@ -11,7 +11,7 @@ from gen3dface.recon.fit_mesh import MeshConfig
 from gen3dface.recon.surface import SurfaceConfig, fit_surface
 
 LEAST_VIEWS = 8
-_CONFIG = SurfaceConfig(mesh=MeshConfig(steps=40), faces=6000)
+_CONFIG = SurfaceConfig(mesh=MeshConfig(steps=25), faces=3000)
 
 
 def halves_apart(views: MultiViewOutput) -> float:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from gen3dface.errors import DataError, Gen3DFaceError
-from gen3dface.evaluation.cases import Case, MakeCase, cases_of
+from gen3dface.evaluation.cases import Case, cases_of
 from gen3dface.evaluation.comparison import Compared, compared
 from gen3dface.evaluation.cost import measured
 from gen3dface.evaluation.protocol import EvalConfig, SetChoice, SystemChoice
@@ -34,7 +38,7 @@ _STRIP = 8  # views of a strip
 _LARGEST = 1024  # px of a reference's pictures
 
 
-def evaluate(config: EvalConfig, out: Path, progress: bool = True) -> Path:
+def evaluate(config: EvalConfig, out: Path, workers: int = 1, progress: bool = True) -> Path:
     """Run a protocol into a folder, or go on with it: `results.json`, `results.md`, and the page whose path comes back.
 
     Raises as `run_sets`.
@@ -42,7 +46,7 @@ def evaluate(config: EvalConfig, out: Path, progress: bool = True) -> Path:
     from gen3dface.evaluation.report import Results, write_report
     from gen3dface.evaluation.shapes import run_shapes, shape_table
 
-    found = run_sets(config, out, progress)
+    found = run_sets(config, out, workers, progress)
     reference = _reference(config, progress)
     shapes = run_shapes(config.shapes, progress) if config.shapes.heads else {}
     results = Results(
@@ -72,25 +76,41 @@ def _reference(config: EvalConfig, progress: bool) -> NDArray[np.float32] | None
     return np.stack(found).astype(np.float32)
 
 
-def run_sets(config: EvalConfig, out: Path, progress: bool = True) -> dict[str, Records]:
+def run_sets(config: EvalConfig, out: Path, workers: int = 1, progress: bool = True) -> dict[str, Records]:
     """Records of every set, by system, in the order of the cases. Those that are there already are kept.
+
+    workers: processes that share the heads, a thread each if there are several.
 
     Raises:
         DataError, CheckpointError, ConfigError: a set or a system cannot be read.
         OutputError: the folder cannot be written.
     """
-    judge, systems = Judge(config), dict[str, System]()
     found: dict[str, Records] = {}
-    for choice in config.sets:
+    for number, choice in enumerate(config.sets):
         records: Records = {system.title: [] for system in _fitting(config, choice)}
-        cases = list(cases_of(choice, config.size))
-        for number, (key, make) in enumerate(
-            tqdm(cases, f"heads of {choice.title}", unit="head", disable=not progress)
-        ):
-            for title, record in _of_case(config, choice, out, judge, systems, key, make, number < SHOWN):
-                records[title].append(record)
+        count = len(list(cases_of(choice, config.size)))
+        todo = [(config, number, case, out) for case in range(count)]
+        with _mapped(workers) as mapped:
+            for row in tqdm(mapped(_of_case, todo), choice.title, count, unit="head", disable=not progress):
+                for title, record in row.items():
+                    records[title].append(record)
         found[choice.title] = records
     return found
+
+
+@contextmanager
+def _mapped(workers: int) -> Iterator[Callable[..., Iterator[dict[str, Record]]]]:
+    """`map` here, or by processes that are started afresh."""
+    if workers == 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def write_all_inputs(config: EvalConfig, folder: Path, progress: bool = True) -> int:
@@ -111,34 +131,42 @@ def _fitting(config: EvalConfig, choice: SetChoice) -> list[SystemChoice]:
     return [s for s in config.systems if not (s.kind == "truth" and choice.kind == "photos")]
 
 
-def _of_case(
-    config: EvalConfig, choice: SetChoice, out: Path, judge: Judge, systems: dict[str, System], key: str,
-    make: MakeCase, shown: bool,
-) -> Iterator[tuple[str, Record]]:  # fmt: skip
+def _of_case(job: tuple[EvalConfig, int, int, Path]) -> dict[str, Record]:
     """A case's records by system; the case and the systems are made only where one is missing."""
-    folder = RecordFolder(out / "records" / choice.title)
-    case: Case | None = None
+    config, number, index, out = job
+    choice = config.sets[number]
+    key, make = list(cases_of(choice, config.size))[index]
+    folder, case, found = RecordFolder(out / "records" / choice.title), None, {}
     for system in _fitting(config, choice):
         fingerprint = config.fingerprint(choice.model_dump(exclude={"heads"}), system.model_dump(exclude={"name"}), key)
         record = folder.read(key, system.title, fingerprint)
         if record is None:
+            picture = out / "pictures" / choice.title / f"{key}.{system.title}.jpg" if index < SHOWN else None
             try:
                 case = case or make()
-                if system.title not in systems:
-                    systems[system.title] = open_system(system, config.seed)
-                picture = out / "pictures" / choice.title / f"{key}.{system.title}.jpg" if shown else None
-                record = _scored(config, choice.title, system, systems[system.title], case, judge, picture)
+                record = _scored(config, choice.title, system, case, picture)
             except Gen3DFaceError as error:
                 logger.warning("%s, %s: %s", key, system.title, error)
                 record = Record(key, Scores(np.zeros(0)), error=str(error))
             folder.write(record, system.title, fingerprint)
-        yield system.title, record
+        found[system.title] = record
+    return found
 
 
-def _scored(
-    config: EvalConfig, set_name: str, choice: SystemChoice, system: System, case: Case, judge: Judge,
-    picture: Path | None,
-) -> Record:  # fmt: skip
+@lru_cache(maxsize=16)
+def _system(choice: SystemChoice, seed: int) -> System:
+    """Read once a process."""
+    return open_system(choice, seed)
+
+
+@lru_cache(maxsize=1)
+def _judge(config: EvalConfig) -> Judge:
+    """Likewise."""
+    return Judge(config)
+
+
+def _scored(config: EvalConfig, set_name: str, choice: SystemChoice, case: Case, picture: Path | None) -> Record:
+    system = _system(choice, config.seed)
     with measured() as cost:
         views = system(set_name, case)
     pairs = compared(case, views, config.white_outside, itself=choice.kind == "truth")
@@ -146,7 +174,7 @@ def _scored(
         make_folder(picture.parent)
         write_atomically(picture, strip(pairs))
         write_atomically(picture.with_name(f"{case.key}.photo.jpg"), _thumbnail(case, config.size))
-    return Record(case.key, judge(case, views, pairs), cost)
+    return Record(case.key, _judge(config)(case, views, pairs), cost)
 
 
 def strip(pairs: Compared) -> bytes:

@@ -57,6 +57,7 @@ class Judge:
 
     def __init__(self, config: EvalConfig) -> None:
         self._config, self._wanted = config, set(config.measured)
+        self._last: tuple[Tensor, NDArray[np.float32]] | None = None
 
     @torch.no_grad()
     def __call__(self, case: Case, views: MultiViewOutput, pairs: Compared) -> Scores:
@@ -72,7 +73,7 @@ class Judge:
         if {"fid", "kid"} & self._wanted:
             scores.features["made"] = self._seen(pairs.images)
             if pairs.true_images is not None and self._config.reference is None:
-                scores.features["true"] = self._seen(pairs.true_images)
+                scores.features["true"] = self._true_features(pairs.true_images)
         return scores
 
     @cached_property
@@ -131,6 +132,12 @@ class Judge:
             return self._embed(picture)
         except NoFaceError:
             return None
+
+    def _true_features(self, images: Tensor) -> NDArray[np.float32]:
+        """Of true views, which all systems of a case share."""
+        if self._last is None or not torch.equal(self._last[0], images):
+            self._last = images, self._seen(images)
+        return self._last[1]
 
     def _seen(self, images: Tensor) -> NDArray[np.float32]:
         parts = [np.asarray(self._inception(part)) for part in images.split(_TOGETHER)]
