@@ -20,6 +20,7 @@ from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS, LandmarkM
 from gen3dface.estimators.priors import LensPrior, ShapePrior
 from gen3dface.estimators.regression import regressor_for
 from gen3dface.estimators.silhouette import hair_offsets
+from gen3dface.estimators.uncertainty import uncertainties
 from gen3dface.estimators.visibility import vertex_visibility
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
@@ -42,7 +43,11 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
         EstimationError: no head fits the landmarks within 10 % of the inter-ocular distance (median).
     """
     model = model or load_head_model()
-    fitted = estimate_bald(portrait, model, focal=focal)
+    return with_hair(estimate_bald(portrait, model, focal=focal), portrait, model)
+
+
+def with_hair(fitted: HeadFit, portrait: Portrait, model: HeadModel) -> HeadFit:
+    """A bald fit with the photo's outline and hanging hair."""
     dressed = replace(fitted, offsets=hair_offsets(portrait, fitted.mesh(model), fitted.camera, model))
     return replace(dressed, hair=hanging_hair(portrait, dressed.mesh(model), dressed.camera, model))
 
@@ -50,8 +55,10 @@ def estimate(portrait: Portrait, model: HeadModel | None = None, *, focal: float
 def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None = None) -> HeadFit:
     """`estimate` without the hair's outline: all that the landmarks and expression weights tell."""
     landmarks = LandmarkModel.from_head(model)
-    fit = fit_portrait(portrait, model, landmarks, regressed_prior(portrait, model), focal)
-    return head_fit(fit, landmarks, model, portrait.height, portrait.width)
+    belief = regressed_prior(portrait, model)
+    fit = fit_portrait(portrait, model, landmarks, belief, focal)
+    found = head_fit(fit, landmarks, model, portrait.height, portrait.width)
+    return replace(found, uncertainty=uncertainties([fit], belief)[0])
 
 
 def regressed_prior(portrait: Portrait, model: HeadModel) -> ShapePrior:
@@ -80,7 +87,7 @@ def fit_portrait(
         landmarks,
         portrait.landmarks[:, :2] - centre,
         LensPrior.for_image(portrait.height, portrait.width, focal or portrait.focal),
-        prior.with_settled_size(landmarks.size_slope()),
+        prior.before_landmarks().with_settled_size(landmarks.size_slope()),
         expression_weights(portrait.blendshapes, model),
     )
 

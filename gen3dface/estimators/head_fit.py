@@ -15,6 +15,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.errors import EstimationError, HeadModelError
 from gen3dface.estimators.hanging_hair import HangingHair
 from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS
+from gen3dface.estimators.uncertainty import Uncertainty
 from gen3dface.files import safetensors_note, write_atomically
 from gen3dface.render import Surface
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "gen3dface.head_fit.5"
 _TENSORS = ("identity", "expression", "rotations", "offsets", "visibility", "residual")
+_DEVIATIONS = ("rotation", "identity")
 _HAIR = ("vertices", "faces", "uvs", "uv_faces")
 _SHAPES: dict[str, tuple[int | None, ...]] = {  # None: any length
     "identity": (None,),
@@ -53,6 +55,7 @@ class HeadFit:
     residual: Tensor  # [478] reprojection error over the inter-ocular distance; NaN where the model has no landmark
     confidence: float  # 0..1, see `gen3dface.estimators.confidence`
     hair: HangingHair | None = None  # what hangs below the ears
+    uncertainty: Uncertainty | None = None  # of pose and identity, where the estimator tells it
 
     def __post_init__(self) -> None:
         if len(self.camera) != 1:
@@ -68,6 +71,10 @@ class HeadFit:
             raise EstimationError(f"HeadFit.confidence is {self.confidence}, expected 0..1.")
         if self.hair is not None:
             _check_hair(self.hair)
+        if self.uncertainty is not None and self.uncertainty.identity.shape != self.identity.shape:
+            raise EstimationError(
+                f"HeadFit.uncertainty is of {len(self.uncertainty.identity)} coefficients, not of {len(self.identity)}."
+            )
 
     @property
     def median_residual(self) -> float:
@@ -119,6 +126,10 @@ class HeadFit:
         note = {"format": _FORMAT, "model_name": self.model_name, "model_version": self.model_version}
         if self.hair is not None:
             tensors |= {f"hair.{name}": getattr(self.hair, name).cpu().contiguous() for name in _HAIR}
+        if self.uncertainty is not None:
+            tensors |= {
+                f"uncertainty.{name}": getattr(self.uncertainty, name).cpu().contiguous() for name in _DEVIATIONS
+            }
         # one value: safetensors writes several in an order that changes from run to run
         return save(tensors, {"head_fit": json.dumps(note)})
 
@@ -156,12 +167,15 @@ class HeadFit:
         camera = Cameras(tensors["world_to_camera"], tensors["intrinsics"], height, width)
         fields = {name: tensors[name] for name in _TENSORS}
         hair = HangingHair(*(tensors[f"hair.{name}"] for name in _HAIR)) if "hair.vertices" in tensors else None
+        known = "uncertainty.identity" in tensors  # absent from files of before
+        uncertainty = Uncertainty(*(tensors[f"uncertainty.{name}"] for name in _DEVIATIONS)) if known else None
         return cls(
             note["model_name"],
             note["model_version"],
             camera=camera,
             confidence=tensors["confidence"].item(),
             hair=hair,
+            uncertainty=uncertainty,
             **fields,
         )
 

@@ -27,7 +27,7 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 _ITERATIONS = 60
 # Pose unknowns: rotation step 3, the head's origin in the picture 2 (px), log scale (px per metre), log distance.
 # In these, zooming out while stepping nearer, which the landmarks hardly feel, is one unknown by itself.
-_POSE = 7
+POSE = 7
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ class FitProblem:
 
 @dataclass(frozen=True)
 class LandmarkFit:
-    """The best state, each landmark's reprojection error, and the inter-ocular distance, both in px."""
+    """The best state of a problem, each landmark's reprojection error, and the inter-ocular distance, both in px."""
 
+    problem: FitProblem
     state: FitState
     residual: Array  # [L] px
     interocular: float  # px, outer corners, as if seen from the front at its distance
@@ -83,19 +84,41 @@ def fit_landmarks(
     Raises:
         EstimationError: the landmarks are not numbers or admit no pose in front of the camera.
     """
+    shape = shape or ShapePrior.standard(model.identity_size)
+    expected = np.zeros(model.expression_size) if expression is None else np.clip(expression, 0.0, 1.0)
+    problem, state = prepare(model, checked_pixels(model, pixels), lens, shape, expected, shared, priors)
+    return finished(problem, _levenberg_marquardt(problem, state, None))
+
+
+def checked_pixels(model: LandmarkModel, pixels: Array) -> Array:
+    """[478, 2] -> the [L, 2] that the model carries. Raises EstimationError unless they are numbers."""
     pixels = np.asarray(pixels, np.float64)[model.index]
     if not np.isfinite(pixels).all():
         raise EstimationError("Some landmarks are not numbers.")
-    shape = shape or ShapePrior.standard(model.identity_size)
-    expected = np.zeros(model.expression_size) if expression is None else np.clip(expression, 0.0, 1.0)
-    state = _start(model, pixels, lens, shape, expected)
+    return pixels
+
+
+def prepare(
+    model: LandmarkModel,
+    pixels: Array,
+    lens: LensPrior,
+    shape: ShapePrior,
+    expression: Array,
+    shared: float = SHARED,
+    priors: FitPriors | None = None,
+) -> tuple[FitProblem, FitState]:
+    """The problem, and a start whose pose fits the mean head; the landmarks' spread follows from that pose."""
+    state = _start(model, pixels, lens, shape, expression)
     spread = _spread(model, state)
-    problem = FitProblem(model, pixels, spread, shape, expected, lens, priors or FitPriors(), shared)
-    state = _levenberg_marquardt(problem, state, np.arange(_POSE - 1))
-    problem = replace(problem, spread=_spread(model, state))
-    state = _levenberg_marquardt(problem, state, None)
-    residual = np.linalg.norm(project(model, state) - pixels, axis=-1)
-    return LandmarkFit(state, residual, interocular_pixels(model, state))
+    problem = FitProblem(model, pixels, spread, shape, expression, lens, priors or FitPriors(), shared)
+    state = _levenberg_marquardt(problem, state, np.arange(POSE - 1))
+    return replace(problem, spread=_spread(model, state)), state
+
+
+def finished(problem: FitProblem, state: FitState) -> LandmarkFit:
+    """A state with what it leaves open."""
+    residual = np.linalg.norm(project(problem.model, state) - problem.pixels, axis=-1)
+    return LandmarkFit(problem, state, residual, interocular_pixels(problem.model, state))
 
 
 def project(model: LandmarkModel, state: FitState) -> Array:
@@ -133,13 +156,13 @@ def _spread(model: LandmarkModel, state: FitState) -> Array:
 
 def _levenberg_marquardt(problem: FitProblem, state: FitState, free: NDArray[np.int64] | None) -> FitState:
     """Minimise over the `free` unknowns (all when None)."""
-    damping, cost = 1e-4, _cost(problem, state)
+    damping, cost = 1e-4, cost_of(problem, state)
     for _ in range(_ITERATIONS):
-        gradient, hessian = _normal_equations(problem, state)
-        active = _active(problem, state, gradient, free)
+        gradient, hessian = normal_equations(problem, state)
+        active = active_unknowns(state, gradient, free)
         while damping < 1e8:
-            candidate = _advance(state, _damped_step(gradient, hessian, active, damping))
-            reached = _cost(problem, candidate)
+            candidate = advance(state, _damped_step(gradient, hessian, active, damping))
+            reached = cost_of(problem, candidate)
             if reached < cost:
                 break
             damping *= 8
@@ -160,9 +183,9 @@ def _damped_step(gradient: Array, hessian: Array, active: NDArray[np.int64], dam
     return step
 
 
-def _active(problem: FitProblem, state: FitState, gradient: Array, free: NDArray[np.int64] | None) -> NDArray[np.int64]:
+def active_unknowns(state: FitState, gradient: Array, free: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Unknowns that may move: a weight at its bound is held when the cost would push it further out."""
-    first = _POSE + len(state.identity)
+    first = POSE + len(state.identity)
     held = np.zeros(len(gradient), bool)
     slope = gradient[first : first + len(state.expression)]
     held[first : first + len(state.expression)] = ((state.expression <= 0) & (slope > 0)) | (
@@ -172,7 +195,7 @@ def _active(problem: FitProblem, state: FitState, gradient: Array, free: NDArray
     return allowed[~held[allowed]]
 
 
-def _advance(state: FitState, step: Array) -> FitState:
+def advance(state: FitState, step: Array) -> FitState:
     pose, identity, expression, gaze = np.split(step, _sections(state))
     x, y, depth = state.translation
     scale = state.focal / depth
@@ -195,10 +218,10 @@ def _lens_basis(state: FitState) -> Array:
 
 
 def _sections(state: FitState) -> list[int]:
-    return np.cumsum([_POSE, len(state.identity), len(state.expression)]).tolist()
+    return np.cumsum([POSE, len(state.identity), len(state.expression)]).tolist()
 
 
-def _cost(problem: FitProblem, state: FitState) -> float:
+def cost_of(problem: FitProblem, state: FitState) -> float:
     depth = problem.model.positions(state.identity, state.expression, state.gaze) @ state.rotation[2]
     if (depth + state.translation[2]).min() < 0.02:  # behind the camera or touching it
         return np.inf
@@ -208,7 +231,7 @@ def _cost(problem: FitProblem, state: FitState) -> float:
     return float(data + residual @ residual / 2)
 
 
-def _normal_equations(problem: FitProblem, state: FitState) -> tuple[Array, Array]:
+def normal_equations(problem: FitProblem, state: FitState) -> tuple[Array, Array]:
     """Gradient and Gauss-Newton Hessian over (pose 7, identity, expression, gaze 4)."""
     residual, jacobian = residuals(problem, state)
     scaled = residual / problem.spread[:, None]
@@ -240,7 +263,7 @@ def _prior_terms(problem: FitProblem, state: FitState) -> tuple[Array, Array]:
     """Whitened prior residuals [M] and their derivatives [M, unknowns]."""
     shape, lens, priors = problem.shape, problem.lens, problem.priors
     k, e = len(state.identity), len(state.expression)
-    first_expression, first_gaze = _POSE + k, _POSE + k + e
+    first_expression, first_gaze = POSE + k, POSE + k + e
     difference = state.gaze[0] - state.gaze[1]
     residual = np.concatenate(
         [
@@ -253,11 +276,11 @@ def _prior_terms(problem: FitProblem, state: FitState) -> tuple[Array, Array]:
         ]
     )
     jacobian = np.zeros((len(residual), first_gaze + 4))
-    jacobian[:k, _POSE:first_expression] = shape.whitening
+    jacobian[:k, POSE:first_expression] = shape.whitening
     jacobian[k : k + e, first_expression:first_gaze] = np.eye(e) / priors.expression
     row = k + e
     jacobian[row : row + 4, first_gaze:] = np.eye(4) / priors.gaze
     jacobian[row + 4 : row + 6, first_gaze:] = np.hstack([np.eye(2), -np.eye(2)]) / priors.squint
-    jacobian[row + 6, 5:_POSE] = 1 / lens.focal_spread
-    jacobian[row + 7, _POSE - 1] = 1 / lens.distance_spread
+    jacobian[row + 6, 5:POSE] = 1 / lens.focal_spread
+    jacobian[row + 7, POSE - 1] = 1 / lens.distance_spread
     return residual, jacobian

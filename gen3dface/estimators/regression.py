@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,8 @@ class Regressor:
         features = (
             stack_features(components, view, blendshapes[None].astype(np.float64)) - self.feature_mean
         ) / self.feature_scale
-        return ShapePrior.from_covariance(features[0] @ self.weights + self.intercept, self.covariance)
+        told = ShapePrior.from_covariance(features[0] @ self.weights + self.intercept, self.covariance)
+        return replace(told, landmarks_read=True)
 
     def components_of(self, landmarks: Array) -> tuple[Array, Array]:
         """[N, 478, 3] px -> components [N, C] and viewing direction [N, 2] (x, y of the camera in the head's frame)."""

@@ -20,6 +20,7 @@ from gen3dface.estimators.hanging_hair import HangingHair
 from gen3dface.estimators.landmark_fit import fit_landmarks
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import LensPrior
+from gen3dface.estimators.uncertainty import Uncertainty
 from gen3dface.estimators.visibility import vertex_visibility
 from gen3dface.heads import HeadModel, load_head_model
 from tests.estimators.synthetic import Scene, draw
@@ -200,3 +201,22 @@ def test_hair_whose_parts_do_not_fit_is_refused(fit: HeadFit, name: str, value: 
 def test_another_models_coefficients_are_refused(fit: HeadFit, model: HeadModel) -> None:
     with pytest.raises(HeadModelError, match="belongs to head model"):
         replace(fit, model_version="0.0").mesh(model)
+
+
+def test_uncertainty_is_saved_and_files_of_before_are_read(fit: HeadFit) -> None:
+    assert fit.uncertainty is None
+    known = replace(fit, uncertainty=Uncertainty(torch.tensor([1.0, 2.0, 3.0]), torch.rand(len(fit.identity))))
+    loaded = HeadFit.from_bytes(known.to_bytes()).uncertainty
+    assert loaded is not None and known.uncertainty is not None
+    assert torch.equal(loaded.rotation, known.uncertainty.rotation)
+    assert torch.equal(loaded.identity, known.uncertainty.identity)
+    assert HeadFit.from_bytes(fit.to_bytes()).uncertainty is None
+
+
+def test_uncertainty_that_cannot_be_is_refused(fit: HeadFit) -> None:
+    with pytest.raises(EstimationError, match="no standard deviations"):
+        Uncertainty(torch.tensor([1.0, -1.0, 1.0]), torch.ones(3))
+    with pytest.raises(EstimationError, match="rotation is"):
+        Uncertainty(torch.ones(2), torch.ones(3))
+    with pytest.raises(EstimationError, match="of 3 coefficients"):
+        replace(fit, uncertainty=Uncertainty(torch.ones(3), torch.ones(3)))

@@ -61,7 +61,7 @@ def test_derivatives_match_finite_differences(model: HeadModel, landmarks: Landm
     for unknown in range(len(jacobian)):
         step = np.zeros(len(jacobian))
         step[unknown] = 1e-6
-        ahead, behind = (project(landmarks, landmark_fit._advance(state, s)) for s in (step, -step))
+        ahead, behind = (project(landmarks, landmark_fit.advance(state, s)) for s in (step, -step))
         numeric = (ahead - behind) / 2e-6
         assert np.abs(numeric - jacobian[unknown]).max() < 1e-5 * (np.abs(numeric).max() + 1)
 

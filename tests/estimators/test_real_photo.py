@@ -11,6 +11,7 @@ from skimage.data import astronaut
 
 from gen3dface.errors import EstimationError
 from gen3dface.estimators.default import estimate_bald, population_prior
+from gen3dface.estimators.together import estimate_bald_together
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo import Portrait, load_portrait
 
@@ -47,6 +48,22 @@ def test_a_picture_turned_on_its_side_gives_the_same_head(portrait: Portrait, mo
     apart = (one.neutral_mesh(model).vertices - two.neutral_mesh(model).vertices)[model.regions["face"]]
     assert 1000 * apart.norm(dim=-1).mean() < 1.5
     assert two.median_residual < 0.02
+
+
+def test_a_photo_and_itself_turned_are_one_person(portrait: Portrait, model: HeadModel) -> None:
+    turned = load_portrait(np.ascontiguousarray(np.rot90(astronaut())))
+    one, two = estimate_bald_together([portrait, turned], model)
+    assert torch.equal(one.identity, two.identity)
+    assert max(one.median_residual, two.median_residual) < 0.02
+    alone = estimate_bald(portrait, model).uncertainty
+    assert alone is not None and one.uncertainty is not None
+    assert (one.uncertainty.identity <= alone.identity + 1e-4).all()
+    assert 0.5 < alone.rotation.max() < 15
+
+
+def test_no_photo_is_no_person(model: HeadModel) -> None:
+    with pytest.raises(EstimationError, match="one photo or more"):
+        estimate_bald_together([], model)
 
 
 def test_a_known_focal_length_is_kept(portrait: Portrait, model: HeadModel) -> None:
