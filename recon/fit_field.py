@@ -11,7 +11,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gen3dface.cameras import Cameras
+from gen3dface.errors import ConfigError
 from gen3dface.recon.agreement import Explained
+from gen3dface.recon.checked import require_amounts, require_counts
 from gen3dface.recon.distance_grid import DistanceGrid, corner_points
 from gen3dface.recon.opacity import section_opacity, section_weights
 from gen3dface.recon.pixels import Pixels, Rays
@@ -48,6 +50,14 @@ class FieldConfig:
     refresh: int = 50
     resolution: int = 128
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError`."""
+        require_counts(self, steps=1, rays=4, samples=2, refresh=1, resolution=8, seed=0)
+        require_amounts(self, "width", "rate", zero=False)
+        require_amounts(self, "margin", "mask", "eikonal", "curvature")
+        if len(self.width) != 2:
+            raise ConfigError(f"FieldConfig: width is {self.width!r}; it must be two numbers.")
 
 
 @dataclass(frozen=True)

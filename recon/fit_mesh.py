@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from gen3dface.cameras import Cameras
 from gen3dface.raster import rasterize
 from gen3dface.recon.agreement import Explained
+from gen3dface.recon.checked import require_amounts, require_counts
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.large_steps import LargeSteps
 from gen3dface.recon.outlines import Outline, mask_distances, outline_of, unique_edges
@@ -53,6 +54,12 @@ class MeshConfig:
     mask: float = 0.01
     refresh: int = 15
     blurs: tuple[float, ...] = (3.0, 1.5, 0.7)
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError`."""
+        require_counts(self, steps=1, refresh=1)
+        require_amounts(self, "rate", "blurs", zero=False)
+        require_amounts(self, "stiffness", "mask")
 
 
 @dataclass(frozen=True)

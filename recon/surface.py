@@ -11,10 +11,11 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from gen3dface.errors import AssetError, ReconstructionError
+from gen3dface.errors import AssetError, ConfigError, ReconstructionError
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.agreement import Agreement, Explained, check_agreement
+from gen3dface.recon.checked import require_counts, require_one_of
 from gen3dface.recon.distance_grid import DistanceGrid
 from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, fit_field, snapshot
@@ -54,6 +55,14 @@ class SurfaceConfig:
     faces: int = 30_000
     texture_size: int = 1024
     topology: Literal["free", "registered"] = "free"
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError`: an unknown method or topology, or no sizes."""
+        require_one_of(self, "method", ("mesh", "field"))
+        require_one_of(self, "topology", ("free", "registered"))
+        require_counts(self, resolution=8, faces=4, texture_size=16)
+        if not isinstance(self.mesh, MeshConfig) or not isinstance(self.field, FieldConfig):
+            raise ConfigError("SurfaceConfig: mesh must be a MeshConfig, field a FieldConfig.")
 
 
 @dataclass(frozen=True)

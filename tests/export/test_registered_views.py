@@ -1,6 +1,7 @@
 """Views without a photo to a head that can be animated."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,30 @@ from gen3dface.cameras import rig
 from gen3dface.estimators import estimate
 from gen3dface.heads import load_head_model
 from gen3dface.photo import load_portrait
-from gen3dface.pipelines import project_views
+from gen3dface.pipelines import MultiViewOutput, project_views
 from gen3dface.recon import SurfaceConfig, TexturedHead, reconstruct_surface
 from gen3dface.recon.fit_field import FieldConfig
+from gen3dface.recon.fit_mesh import MeshConfig
 
-QUICK = SurfaceConfig(FieldConfig(steps=60, rays=512), resolution=96, texture_size=256, topology="registered")
+QUICK = SurfaceConfig(
+    mesh=MeshConfig(steps=40),
+    field=FieldConfig(steps=60, rays=512),
+    resolution=96,
+    faces=10_000,
+    texture_size=256,
+    topology="registered",
+)
 
 
 @pytest.fixture(scope="module")
-def head() -> TexturedHead:
+def views() -> MultiViewOutput:
     portrait = load_portrait(astronaut())
-    views = project_views(portrait, estimate(portrait), rig("head360", 128))
-    return reconstruct_surface(views, QUICK, progress=False)
+    return project_views(portrait, estimate(portrait), rig("head360", 128))
+
+
+@pytest.fixture(scope="module", params=["mesh", "field"])
+def head(views: MultiViewOutput, request: pytest.FixtureRequest) -> TexturedHead:
+    return reconstruct_surface(views, replace(QUICK, method=request.param), progress=False)
 
 
 def test_the_file_is_valid_and_animatable(
@@ -46,7 +59,7 @@ def test_expressions_move_the_right_parts(head: TexturedHead) -> None:
 
 
 def test_the_texture_shows_the_views(head: TexturedHead) -> None:
-    """Skin on the cheeks: neither the white behind the head nor the field's grey before training."""
+    """Skin on the cheeks: neither the white behind the head nor a field's grey before training."""
     texture = head.texture.astype(float)
     face = load_head_model().regions["face"].numpy()
     corners = head.uv_faces[face[head.faces].all(1)]
