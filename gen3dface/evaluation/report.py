@@ -143,9 +143,9 @@ def _facts(name: str, results: Results) -> Iterator[str]:
 _DISTANCES = (("fid", "FID", 1), ("kid", "KID", 4))
 _LEGEND = (
     "Means over the views of a bin of azimuths (degrees from the front); in brackets the 95 % interval of a bootstrap "
-    "over heads (n: of how many, where they are too few for one); `of 50%`: the share of views that gave a number, such as those in which a face was found. `truth` are "
-    "the true views themselves: light, expression and the estimate's errors are the photo's in its own pixels and not "
-    "in true views, so an engine may be above it in `identity`."
+    "over heads (n: of how many, where they are too few for one); `of 50%`: the share of views that gave a number, as "
+    "those in which a face was found. `truth` are the true views themselves: light, expression and the estimate's "
+    "errors are the photo's in its own pixels and not in true views, so an engine may be above it in `identity`."
 )
 
 
