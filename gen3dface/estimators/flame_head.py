@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FLAME_VERSION = "2020"  # DECA, SMIRK and MICA were all trained with it
 Code = TypeVar("Code")
+_STRANGEST = 100.0  # standard deviations, or radians
 
 
 def require_flame(model: HeadModel, owner: str, identities: int, expressions: int) -> HeadModel:
@@ -60,10 +61,10 @@ def run_network(network: Callable[[Tensor], Code], image: Tensor, device: torch.
 
 
 def padded(values: Tensor, size: int) -> Tensor:
-    """float32 [size] on the CPU: `values` [N] and zeros. Raises EstimationError where they are not numbers."""
+    """float32 [size] on the CPU: `values` [N] and zeros. Raises EstimationError where no head has such numbers."""
     own = values.detach().float().cpu()
-    if not bool(torch.isfinite(own).all()):
-        raise EstimationError("The network's numbers are not finite for this photo; its checkpoint may be damaged.")
+    if not bool((own.abs() < _STRANGEST).all()):
+        raise EstimationError("The network's numbers belong to no head; its checkpoint may be damaged.")
     return torch.nn.functional.pad(own, (0, size - len(own)))
 
 

@@ -146,6 +146,14 @@ def test_usual_lens_differs_by_perspective_alone(middle: tuple[float, float], mo
     assert fit.median_residual < 0.03
 
 
+def test_known_lens_is_kept(model: HeadModel) -> None:
+    """EXIF's focal length counts for much more than the usual distance to a face."""
+    seen = sight(model, 100, 50)
+    fit = deca(seen, model)(portrait_of(seen, focal=3000.0))
+    assert fit.camera.intrinsics[0, 0, 0].item() == pytest.approx(3000, rel=0.01)
+    assert fit.camera.intrinsics[0, :2, 2].tolist() == [320, 256]
+
+
 def test_a_face_beside_the_middle_is_seen_from_where_it_is(model: HeadModel) -> None:
     """The crop shows a frontal face: its camera's ray meets it frontally, wherever in the photo it is."""
     seen = sight(model, 100, 50, turn=(0, 0, 0), middle=(90.0, 400.0))
@@ -192,7 +200,13 @@ def test_nonsense_of_a_network_is_refused(model: HeadModel) -> None:
     seen = sight(model, 100, 50)
     portrait = portrait_of(seen)
     code = SaysDeca(seen).code
-    for place, value, message in ((5, np.nan, "not finite"), (206, -1.0, "saw no head"), (207, np.nan, "saw no head")):
+    for place, value, message in (
+        (5, np.nan, "belong to no head"),
+        (160, 1e20, "belong to no head"),
+        (204, -np.inf, "belong to no head"),
+        (206, -1.0, "saw no head"),
+        (207, np.nan, "saw no head"),
+    ):
         broken = code.copy()
         broken[place] = value
         with pytest.raises(EstimationError, match=message):
