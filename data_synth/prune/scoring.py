@@ -112,6 +112,11 @@ def score_shard(shard: Path, scorer: Scorer) -> dict[str, Scores]:
     return scores
 
 
+def is_scored(shard: Path, scorer: str) -> bool:
+    """Whether a shard has whole scores by the scorer of that name. Raises `DataError` when its manifest is damaged."""
+    return _kept(shard, read_manifest(shard), scorer) is not None
+
+
 def scores_path(shard: Path) -> Path:
     """Beside the shard."""
     return shard.with_suffix(".scores.json")

@@ -33,15 +33,23 @@ class Work:
     """What becomes of a shard.
 
     Args:
-        judge: `detector`, or a folder with CLIP: each shard is scored for pruning as soon as it is made. None: not.
+        judge: `detector`, or the absolute path of a folder with CLIP: each shard is scored for pruning as soon as it
+            is made. None: not.
+        whole: shards that are there already and want scores only.
     """
 
     config: SynthConfig
     folder: Path
     judge: str | None = None
+    whole: frozenset[int] = frozenset()
 
-    def made(self, shard: int) -> Note:
-        """On one thread: sums in another order are other bytes, and workers share the machine by shards."""
+    def made(self, shard: int) -> Note | None:
+        """On one thread: sums in another order are other bytes, and workers share the machine by shards.
+
+        None for a shard that is whole already.
+        """
+        if shard in self.whole:
+            return None
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -56,8 +64,16 @@ class Work:
             score_shard(path, _scorer(self.judge))
 
 
-def by_processes(work: Work, shards: Sequence[int], workers: int) -> Iterator[Note]:
-    """Notes as shards are done. A worker that dies is replaced. Raises `DataError` when too many do."""
+def scorer_name(judge: str) -> str:
+    """Of the scorer that a judge makes, opened to see that it can be. Raises `CheckpointError`."""
+    return _scorer(judge).name
+
+
+def by_processes(work: Work, shards: Sequence[int], workers: int) -> Iterator[Note | None]:
+    """Notes as shards are done, see `Work.made`. A worker that dies is replaced.
+
+    Raises `DataError` when too many do.
+    """
     if workers == 1:
         for shard in shards:
             yield _done(work, shard)
@@ -84,7 +100,7 @@ def by_processes(work: Work, shards: Sequence[int], workers: int) -> Iterator[No
                 raise DataError(f"{deaths} workers died, the last with {error}; is there enough memory?") from error
 
 
-def by_ray(work: Work, shards: Sequence[int]) -> Iterator[Note]:
+def by_ray(work: Work, shards: Sequence[int]) -> Iterator[Note | None]:
     """Notes as shards are done: Ray Data streams them through actors that make, on GPUs where the generator is a
     network and there are any, and others that score. The work of an actor that dies is done by another."""
     try:
@@ -107,7 +123,7 @@ def by_ray(work: Work, shards: Sequence[int]) -> Iterator[Note]:
     if work.judge is not None:
         rows = rows.map(_Judge, concurrency=(1, max(1, makers // 4)), **actors)
     for row in rows.iter_rows():
-        yield Note(**json.loads(row["note"]))
+        yield Note(**json.loads(row["note"])) if row["note"] else None
 
 
 class _Maker:
@@ -117,7 +133,8 @@ class _Maker:
         self._work = work
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"shard": row["shard"], "note": json.dumps(asdict(self._work.made(int(row["shard"]))))}
+        note = self._work.made(int(row["shard"]))
+        return {"shard": row["shard"], "note": json.dumps(asdict(note)) if note else ""}
 
 
 class _Judge(_Maker):
@@ -128,7 +145,7 @@ class _Judge(_Maker):
         return row
 
 
-def _done(work: Work, shard: int) -> Note:
+def _done(work: Work, shard: int) -> Note | None:
     note = work.made(shard)
     work.scored(shard)
     return note

@@ -10,9 +10,10 @@ from typing import Literal
 
 from tqdm.auto import tqdm
 
+from gen3dface.data_synth.prune.scoring import DETECTOR, is_scored
 from gen3dface.data_synth.shards import read_entry, read_manifest, shard_path
 from gen3dface.data_synth.synthesis.config import SynthConfig
-from gen3dface.data_synth.synthesis.engines import Work, by_processes, by_ray
+from gen3dface.data_synth.synthesis.engines import Work, by_processes, by_ray, scorer_name
 from gen3dface.data_synth.synthesis.preview import PREVIEWED, contact_sheet
 from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, sweep
 from gen3dface.errors import DataError, Gen3DFaceError, OutputError
@@ -39,37 +40,52 @@ def synthesise(
 
     Args:
         workers: processes on this machine. engine: `processes`, or `ray` for a cluster (extra `scale`).
-        judge: score what is made for pruning too, see `Work`.
+        judge: `detector`, or a folder with CLIP: score for pruning too, also what is there already.
 
     Returns:
         Notes of the shards made now.
 
     Raises:
+        CheckpointError: the judge's folder holds no CLIP; nothing was made then.
         DataError: the folder belongs to another synthesis, or too many workers died.
         OutputError: it cannot be written, or the disk is full.
     """
     config = config.settled()
+    judge = judge if judge in (None, DETECTOR) else str(Path(judge).absolute())
+    scorer = scorer_name(judge) if judge else None
     _claim(config, out)
     sweep(out)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    missing = []
-    for shard in tqdm(range(rank, config.shards, ranks), "looking at shards", disable=not progress or rank > 0):
-        fault = fault_of(config, out, shard)
+    hidden = not progress or rank > 0
+    missing, unscored = _wanted(config, out, range(rank, config.shards, ranks), scorer, hidden)
+    work, shards = Work(config, out, judge, frozenset(unscored)), sorted([*missing, *unscored])
+    made = by_ray(work, shards) if engine == "ray" else by_processes(work, shards, workers)
+    notes, seeds = [], sum(len(config.seeds(shard)) for shard in missing)
+    with tqdm(total=seeds, desc="identities", unit="head", disable=hidden) as bar:
+        for note in made:
+            bar.update(note.seeds if note else 0)
+            if note is None:
+                continue
+            notes.append(note)
+            if note.made and rank == 0 and not (out / _PREVIEW).exists():
+                _show(out, shard_path(out, (note.first - config.first) // config.per_shard))
+    return notes
+
+
+def _wanted(
+    config: SynthConfig, out: Path, shards: range, scorer: str | None, hidden: bool
+) -> tuple[list[int], list[int]]:
+    """The shards that have to be made (again), and those that only want scores."""
+    missing, unscored = [], []
+    for shard in tqdm(shards, "looking at shards", disable=hidden):
+        fault, tar = fault_of(config, out, shard), shard_path(out, shard)
         if fault:
             logger.warning("%s; it is made again", fault)
         if fault is not None:
             missing.append(shard)
-    work = Work(config, out, judge)
-    made = by_ray(work, missing) if engine == "ray" else by_processes(work, missing, workers)
-    seeds = sum(len(config.seeds(shard)) for shard in missing)
-    notes = []
-    with tqdm(total=seeds, desc="identities", unit="head", disable=not progress or rank > 0) as bar:
-        for note in made:
-            notes.append(note)
-            bar.update(note.seeds)
-            if note.made and rank == 0 and not (out / _PREVIEW).exists():
-                _show(out, shard_path(out, (note.first - config.first) // config.per_shard))
-    return notes
+        elif scorer is not None and tar.exists() and not is_scored(tar, scorer):
+            unscored.append(shard)
+    return missing, unscored
 
 
 def _show(out: Path, shard: Path) -> None:

@@ -11,20 +11,29 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from gen3dface import cli
-from gen3dface.data_synth.prune.scoring import open_scorer, score_folder
+from gen3dface.data_synth.prune.scoring import Scorer, open_scorer, score_folder
 from gen3dface.data_synth.sample import TrainingSample, unpacked_depth
 from gen3dface.data_synth.shard_set import ShardSet
 from gen3dface.data_synth.synthesis import engines
 from gen3dface.data_synth.synthesis.config import SynthConfig, load_synth_config
 from gen3dface.data_synth.synthesis.licences import UNKNOWN, strictest
 from gen3dface.data_synth.synthesis.run import synthesise
-from gen3dface.errors import AssetError, ConfigError, DataError, EstimationError, Gen3DFaceError, OutputError
+from gen3dface.errors import (
+    AssetError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    EstimationError,
+    Gen3DFaceError,
+    OutputError,
+)
 from tests.data_synth.samples import random_sample
 
 RENDERED = {"identities": 3, "views": "head360", "size": 32, "per_shard": 1}
@@ -71,6 +80,48 @@ def test_scored_meanwhile_nothing_is_left_for_pruning(quick: list[int], tmp_path
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.scores.json")}
     assert sorted(score_folder(tmp_path, scorer, progress=False)) == sorted(f"id{s}" for s in range(10) if s != 7)
     assert len(before) == 4 and {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_a_wrong_judge_is_named_before_anything_is_made(quick: list[int], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="detectr"):
+        synthesise(config(), tmp_path / "out", judge="detectr", progress=False)
+    assert quick == [] and not (tmp_path / "out").exists()
+
+
+def test_what_is_whole_but_unscored_is_scored_without_being_made_again(
+    quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges: list[str] = []
+
+    def opened(judge: str) -> Scorer:
+        judges.append(judge)
+        return Scorer(NoFace(judge))
+
+    monkeypatch.setattr(engines, "open_scorer", opened)
+    monkeypatch.chdir(tmp_path)
+    engines._scorer.cache_clear()
+    synthesise(config(), tmp_path / "out", progress=False)
+    before = contents(tmp_path / "out")
+    scorers = []
+    for judge in ("clip", "other"):  # scores by one judge are none by another
+        assert synthesise(config(), tmp_path / "out", judge=judge, progress=False) == []
+        notes = sorted((tmp_path / "out").glob("*.scores.json"))
+        assert len(notes) == 4
+        scorers.append({json.loads(note.read_text())["scorer"].split()[0] for note in notes})
+    engines._scorer.cache_clear()
+    assert len(quick) == 10 and before.items() <= contents(tmp_path / "out").items()
+    assert judges == [str(tmp_path / "clip"), str(tmp_path / "other")]  # as seen from everywhere
+    assert scorers == [{judges[0]}, {judges[1]}]
+
+
+class NoFace:
+    """A judge of fronts."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, pictures: torch.Tensor) -> np.ndarray:
+        return np.zeros(len(pictures))
 
 
 def test_pictures_and_depth_are_kept_as_asked(tmp_path: Path, skins: object) -> None:
