@@ -31,23 +31,17 @@ class ClipJudge:
     """CLIP's zero-shot choice between the two prompts (Radford et al., 2021; prompts of Gen3D-Face).
 
     Args:
-        folder: a CLIP model with its processor in transformers' format; nothing is downloaded.
+        folder: a CLIP model with its processor in transformers' format, weights as safetensors; nothing is downloaded.
 
     Raises:
-        CheckpointError: it holds none.
+        CheckpointError: it holds none, or weights are missing in it.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        from transformers import AutoProcessor, CLIPModel
-
-        try:
-            self._model: Any = CLIPModel.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            ).eval()
-            self._processor: Any = AutoProcessor.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"'{folder}' holds no CLIP model in transformers' format: {error}") from error
-        weights = sorted(Path(folder).glob("*.safetensors"))
+        weights = sorted(Path(folder).glob("*.safetensors")) if str(folder) and Path(folder).is_dir() else []
+        if not weights:
+            raise CheckpointError(f"'{folder}' holds no CLIP model: no folder with *.safetensors is there.")
+        self._model, self._processor = _loaded(Path(folder))
         digests = " ".join(file_sha256(path)[:16] for path in weights)
         self.name = f"clip {digests} {' / '.join(PROMPTS)}"
 
@@ -58,6 +52,23 @@ class ClipJudge:
         given = self._processor(text=list(PROMPTS), images=images, return_tensors="pt", padding=True)
         shares = self._model(**given).logits_per_image.softmax(1)[:, 1]
         return np.asarray(shares.double().numpy())
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """The model and its processor."""
+    from transformers import AutoProcessor, CLIPModel
+
+    try:
+        model, found = CLIPModel.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a damaged folder fails in whatever way its files are read
+        raise CheckpointError(f"'{folder}' holds no CLIP model in transformers' format: {error!r}") from error
+    missing = sorted(found["missing_keys"])  # which transformers would draw at random
+    if missing:
+        raise CheckpointError(f"'{folder}': {len(missing)} of CLIP's weights are missing: {', '.join(missing[:5])}.")
+    return model.eval(), processor
 
 
 class DetectorJudge:

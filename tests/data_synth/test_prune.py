@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 from typer.testing import CliRunner
 
@@ -126,17 +127,17 @@ def test_scorers_do_not_mix(people: list[TrainingSample], tmp_path: Path) -> Non
     assert found == [0.1, 0.7, 0.7] and asked == ["one", "other"]
 
 
-def test_clip_is_asked_with_the_paper_s_prompts(tmp_path: Path) -> None:
-    """The share is that of the definition: exp(s cos) over both prompts, of unit embeddings."""
+def small_clip(folder: Path) -> tuple[CLIPModel, CLIPImageProcessor, CLIPTokenizer]:
+    """Of random weights, saved in `folder / "clip"`."""
     words = [
         "<|startoftext|>",
         "<|endoftext|>",
         *"abcdefghijklmnopqrstuvwxyz",
         *(f"{c}</w>" for c in map(chr, range(97, 123))),
     ]
-    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    tokens = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokens = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {**shape, "vocab_size": len(words), "max_position_embeddings": 40, "eos_token_id": 1, "bos_token_id": 0}
     torch.manual_seed(0)
@@ -144,8 +145,14 @@ def test_clip_is_asked_with_the_paper_s_prompts(tmp_path: Path) -> None:
         CLIPConfig(text_config=text, vision_config={**shape, "image_size": 32, "patch_size": 16}, projection_dim=8)
     ).eval()
     images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    model.save_pretrained(tmp_path / "clip")
-    CLIPProcessor(images, tokens).save_pretrained(tmp_path / "clip")
+    model.save_pretrained(folder / "clip")
+    CLIPProcessor(images, tokens).save_pretrained(folder / "clip")
+    return model, images, tokens
+
+
+def test_clip_is_asked_with_the_paper_s_prompts(tmp_path: Path) -> None:
+    """The share is that of the definition: exp(s cos) over both prompts, of unit embeddings."""
+    model, images, tokens = small_clip(tmp_path)
     pictures = (torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(1)) * 255).to(torch.uint8)
     found = ClipJudge(tmp_path / "clip")(pictures)
     with torch.no_grad():
@@ -156,8 +163,37 @@ def test_clip_is_asked_with_the_paper_s_prompts(tmp_path: Path) -> None:
         weight = (model.logit_scale.exp() * seen @ said.T).exp()
     np.testing.assert_allclose(found, (weight[:, 1] / weight.sum(1)).numpy(), atol=1e-5)
     assert PROMPTS == ("back of human head", "human front face")
-    with pytest.raises(CheckpointError, match="no CLIP"):
-        ClipJudge(tmp_path / "nothing")
+
+
+def test_what_is_no_whole_clip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are not in the file would be random numbers, and the scores too."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    small_clip(tmp_path)
+    folder = tmp_path / "clip"
+    weights, config = load_file(folder / "model.safetensors"), (folder / "config.json").read_bytes()
+
+    def refused(message: str, place: str | Path = folder) -> None:
+        with pytest.raises(CheckpointError, match=message):
+            ClipJudge(place)
+
+    without = {name: values for name, values in weights.items() if name != "text_projection.weight"}
+    for kept, message in (
+        (without, r"1 of CLIP's weights are missing: text_projection\.weight"),
+        ({"unrelated": torch.zeros(1)}, "weights are missing"),
+        ({name: values[:1] for name, values in weights.items() if values.ndim == 2}, "no CLIP model"),
+    ):
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        refused(message)
+    (folder / "model.safetensors").write_bytes(b"x" * 50)
+    refused("no CLIP model")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    for damaged in (b"[1]", b'{"model_type": "clip", "text_config": 5}', b"{"):
+        (folder / "config.json").write_bytes(damaged)
+        refused("no CLIP model")
+    (folder / "config.json").write_bytes(config)
+    assert ClipJudge(folder).name.startswith("clip ")
+    for place in ("", "openai/clip-vit-base-patch32", tmp_path / "nothing", tmp_path, folder / "model.safetensors"):
+        refused(r"no folder with \*\.safetensors", place)
 
 
 def test_a_list_that_fits_nothing_is_named(tmp_path: Path, people: list[TrainingSample]) -> None:
