@@ -26,6 +26,7 @@ from gen3dface.photo.store import portrait_bytes, portrait_from_bytes
 
 MOST_VIEWS = 512
 MOST_SIDE = 2048  # px of a view
+UNKNOWN_LICENCE = "unknown"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FORMAT = "gen3dface.sample.1"
 _PORTRAIT, _HEAD, _NOTE = "portrait.safetensors", "head.safetensors", "json"
@@ -61,6 +62,9 @@ class TrainingSample:
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
             raise DataError(f"A sample's key is letters, digits, - and _, at most 64; got {self.key!r}.")
+        licences = self.provenance.get("licences", [])
+        if not isinstance(licences, list) or not all(isinstance(name, str) for name in licences):
+            raise DataError(f"{self.key}: its licences are a list of names, got {licences!r:.80}.")
         shape = tuple(self.views.shape)
         side = self.cameras.height
         fits = len(shape) == 4 and shape == (len(self.cameras), 4, side, self.cameras.width)
@@ -78,8 +82,8 @@ class TrainingSample:
 
     @property
     def licences(self) -> list[str]:
-        """Of every source that went in, as the provenance names them."""
-        return [str(name) for name in self.provenance.get("licences", [])]
+        """Of every source that went in, as the provenance names them; "unknown" where it names none."""
+        return list(self.provenance.get("licences") or [UNKNOWN_LICENCE])
 
     def to_members(self, pictures: PictureFormat = "png") -> dict[str, bytes]:
         """File suffix to content, the same bytes for the same sample."""

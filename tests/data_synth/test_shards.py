@@ -6,6 +6,7 @@ import json
 import pickle
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -41,6 +42,13 @@ def test_samples_come_back_from_their_shards(folder: Path) -> None:
     for index, key in enumerate("abcdefg"):
         assert found[index].to_members() == random_sample(key, ord(key)).to_members()
     assert list(shards.verify_shards(folder)) == []
+
+
+def test_a_source_without_licence_makes_the_shard_s_unknown(tmp_path: Path) -> None:
+    silent = replace(random_sample("b"), provenance={})
+    assert shards.write_shard(tmp_path, 0, [random_sample("a"), silent]).licences == ["CC0-1.0", "unknown"]
+    with pytest.raises(DataError, match="licences"):
+        replace(silent, provenance={"licences": 5})
 
 
 def test_the_same_samples_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
