@@ -11,7 +11,7 @@ import io
 import os
 import secrets
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -169,19 +169,3 @@ def _members(data: bytes, key: str) -> Mapping[str, bytes]:
                 raise DataError(f"{member.name!r} is no member of the sample {key}; make its shard again.")
             found[suffix] = file.read()
     return found
-
-
-def verify_shards(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """What is wrong with the shards of a folder, one message a fault that names the shard; nothing when all is well."""
-    owners: dict[str, str] = {}
-    for shard in sorted(Path(folder).glob("*.tar")):
-        try:
-            manifest = read_manifest(shard)
-            if (found := file_sha256(shard)) != manifest.sha256:
-                raise DataError(f"its sha256 is {found}, its manifest says {manifest.sha256}; make it again.")
-            for entry in manifest.samples:
-                if owners.setdefault(entry.key, shard.name) != shard.name:
-                    raise DataError(f"the identity {entry.key} is in {owners[entry.key]} too.")
-                read_entry(shard, entry)
-        except (DataError, OSError) as error:
-            yield f"{shard.name}: {error}"

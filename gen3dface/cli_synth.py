@@ -63,10 +63,10 @@ def make(
 
 @app.command("verify")
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Shards.")]) -> None:
-    """Read every sample of a folder's shards and check all hashes; exit code 1 when one is damaged."""
+    """Read every sample of a folder's shards and check all that is said of them; exit code 1 for a fault."""
     from gen3dface.data_synth.shard_set import ShardSet
-    from gen3dface.data_synth.shards import verify_shards
     from gen3dface.data_synth.synthesis.licences import strictest
+    from gen3dface.data_synth.verify import verify_shards
 
     faults = list(verify_shards(folder))
     for fault in faults:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shards import manifest_path, read_manifest, shard_path, write_shard
 from gen3dface.data_synth.synthesis.config import SynthConfig
@@ -47,8 +49,25 @@ class Note:
 
 
 def note_path(folder: Path, shard: int) -> Path:
-    """Beside the shard."""
-    return shard_path(folder, shard).with_suffix(".note.json")
+    """Beside shard number `shard` of a folder."""
+    return note_beside(shard_path(folder, shard))
+
+
+def note_beside(tar: Path) -> Path:
+    """Of a shard's tar."""
+    return tar.with_suffix(".note.json")
+
+
+def read_note(path: Path) -> Note:
+    """Raises `DataError` when it is damaged or missing."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise DataError(f"{path.name} is too large for a note.")
+        return TypeAdapter(Note).validate_json(data)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name} is damaged: {error}") from error
 
 
 def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
@@ -61,16 +80,14 @@ def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
         return "" if not tar.exists() else f"{tar.name} was not finished"
     seeds = config.seeds(shard)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return f"{path.name} is too large for a note"
-        note = Note(**json.loads(path.read_bytes()))
+        note = read_note(path)
         if (note.fingerprint, note.first) != (config.fingerprint, seeds.start) or note.seeds < len(seeds):
             return f"{tar.name} has other identities"
         if note.made and file_sha256(manifest_path(tar)) != note.manifest:
             return f"{tar.name} has another manifest than it was made with"
         if note.made and file_sha256(tar) != read_manifest(tar).sha256:
             return f"{tar.name} is damaged: its sha256 is not its manifest's"
-    except (OSError, ValueError, TypeError, DataError) as error:
+    except (OSError, DataError) as error:
         return f"{tar.name} is damaged: {error}"
     return None
 

@@ -16,6 +16,7 @@ import torch
 from gen3dface.data_synth import shards
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shard_set import ShardSet, ShuffledOrder
+from gen3dface.data_synth.verify import verify_shards
 from gen3dface.errors import DataError, OutputError
 from tests.data_synth.samples import random_sample
 
@@ -41,7 +42,7 @@ def test_samples_come_back_from_their_shards(folder: Path) -> None:
     assert found.licences == ["CC0-1.0"]
     for index, key in enumerate("abcdefg"):
         assert found[index].to_members() == random_sample(key, ord(key)).to_members()
-    assert list(shards.verify_shards(folder)) == []
+    assert list(verify_shards(folder)) == []
 
 
 def test_a_source_without_licence_makes_the_shard_s_unknown(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_flipped_bit_is_named_by_its_shard_alone(folder: Path, tmp_path: Path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    (problem,) = shards.verify_shards(tmp_path)
+    (problem,) = verify_shards(tmp_path)
     assert problem.startswith("shard-000001.tar") and "sha256" in problem
 
 
@@ -89,7 +90,7 @@ def test_an_identity_in_two_shards_is_refused(tmp_path: Path) -> None:
         shards.write_shard(tmp_path, index, [random_sample("same")])
     with pytest.raises(DataError, match="same"):
         ShardSet(tmp_path)
-    assert len(list(shards.verify_shards(tmp_path))) == 1
+    assert len(list(verify_shards(tmp_path))) == 1
     with pytest.raises(DataError, match="same"):
         shards.write_shard(tmp_path, 2, [random_sample("same"), random_sample("same")])
 
