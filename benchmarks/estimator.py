@@ -86,7 +86,7 @@ class Bench:
 
 def main() -> None:
     arguments = _arguments()
-    bench = _prepare(arguments.ict)
+    bench = prepare(arguments.ict)
     skins = openpeople_skins(bench.ict, SKINS)
     errors: dict[str, dict[str, dict[str, list[Array]]]] = {}
     bins = WIDE if arguments.wide else NARROW
@@ -99,13 +99,13 @@ def main() -> None:
         person = arguments.first_seed + number // len(bins)
         sitter = draw_sitter(bench.ict, skins, span, person, arguments.expression)
         try:
-            portrait = _portrait(sitter, arguments.portraits, f"{person}-{name}-{arguments.expression}", networks)
+            portrait = cached_portrait(sitter, arguments.portraits, f"{person}-{name}-{arguments.expression}", networks)
         except NoFaceError:
             missed += 1
             continue
         if person != known:
-            known, standing = person, measure_person(bench, sitter)
-        for row, measured in {**standing, **measure(bench, sitter, portrait)}.items():
+            known, standing = person, measure_person(bench, sitter, arguments.quick)
+        for row, measured in {**standing, **measure(bench, sitter, portrait, arguments.quick)}.items():
             for measure_name, values in measured.items():
                 errors.setdefault(row, {}).setdefault(measure_name, {}).setdefault(name, []).append(values)
     summary = {row: {m: _summarise(bins) for m, bins in by.items()} for row, by in errors.items()}
@@ -115,7 +115,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1))
 
 
-def _portrait(sitter: Sitter, folder: Path | None, name: str, networks: PhotoModels) -> Portrait:
+def cached_portrait(sitter: Sitter, folder: Path | None, name: str, networks: PhotoModels) -> Portrait:
     """What the networks say of a picture; kept in `folder`, so that a changed estimator is soon measured again."""
     if folder is None:
         return load_portrait(sitter.image, models=networks)
@@ -128,47 +128,52 @@ def _portrait(sitter: Sitter, folder: Path | None, name: str, networks: PhotoMod
     return portrait
 
 
-def measure(bench: Bench, sitter: Sitter, portrait: Portrait) -> dict[str, dict[str, Array]]:
-    """The errors (mm) of one picture by row and measure."""
+def measure(bench: Bench, sitter: Sitter, portrait: Portrait, quick: bool = False) -> dict[str, dict[str, Array]]:
+    """The errors (mm) of one picture by row and measure; `quick`: see the command's help."""
     regressed = regressed_prior(portrait, bench.model)
     own = ShapePrior.standard(bench.model.identity_size)
 
     def fit(prior: ShapePrior) -> Array:
         return fit_portrait(portrait, bench.model, bench.landmarks, prior).state.identity
 
-    identities = {
-        "landmark fit, own prior": fit(own),
-        "landmark fit, learned prior": fit(bench.population),
-        "regression only": regressed.mean,
-        "estimator (both)": fit(regressed),
-    }
-    return {name: _errors_of(bench, sitter, bench.vertices(z)) for name, z in identities.items()}
+    identities = {"regression only": regressed.mean, "estimator (both)": fit(regressed)}
+    if not quick:
+        alone = {"landmark fit, own prior": fit(own), "landmark fit, learned prior": fit(bench.population)}
+        identities = {**alone, **identities}
+    return {name: _errors_of(bench, sitter, bench.vertices(z), quick) for name, z in identities.items()}
 
 
-def measure_person(bench: Bench, sitter: Sitter) -> dict[str, dict[str, Array]]:
+def measure_person(bench: Bench, sitter: Sitter, quick: bool = False) -> dict[str, dict[str, Array]]:
     """The errors of the rows that do not look at the picture."""
     identities = {
         MEAN: np.zeros(bench.model.identity_size),
         POPULATION: bench.population.mean,
         "best of OpenHead (3D fit)": bench.direct(sitter.vertices),
     }
-    rows = {name: _errors_of(bench, sitter, bench.vertices(z)) for name, z in identities.items()}
+    rows = {name: _errors_of(bench, sitter, bench.vertices(z), quick) for name, z in identities.items()}
     truth, mean = _face(bench, sitter.vertices), _face(bench, bench.ict.template.numpy().astype(np.float64))
     rows["ICT mean"] = {m: _aligned(mean, truth, m == MEASURES[1]) for m in MEASURES[:2]}
     return rows
 
 
-def _errors_of(bench: Bench, sitter: Sitter, vertices: Array) -> dict[str, Array]:
-    faces = bench.model.faces.numpy()
-    estimated, truth = bench.pairs.gather(vertices, faces), _face(bench, sitter.vertices)
+def aligned_errors(bench: Bench, sitter: Sitter, vertices: Array) -> tuple[Array, Array]:
+    """Distances (mm) of corresponding points after rigid and similarity alignment; vertices [V, 3] of OpenHead."""
+    estimated, truth = bench.pairs.gather(vertices, bench.model.faces.numpy()), _face(bench, sitter.vertices)
+    return _aligned(estimated, truth, False), _aligned(estimated, truth, True)
+
+
+def _errors_of(bench: Bench, sitter: Sitter, vertices: Array, quick: bool) -> dict[str, Array]:
+    apart = dict(zip(MEASURES, aligned_errors(bench, sitter, vertices), strict=False))
+    if quick:
+        return apart
+    faces, truth = bench.model.faces.numpy(), _face(bench, sitter.vertices)
     scan = truth[crop(truth, sitter.landmarks)][::NOW_STEP]
     skin, landmarks = faces[outer_faces(bench.model)], bench.mesh_landmarks(vertices)
 
     def now(metrical: bool) -> Array:
         return 1000 * scan_to_mesh(scan, sitter.landmarks, vertices, skin, landmarks, metrical)
 
-    values = (_aligned(estimated, truth, False), _aligned(estimated, truth, True), now(False), now(True))
-    return dict(zip(MEASURES, values, strict=True))
+    return {**apart, MEASURES[2]: now(False), MEASURES[3]: now(True)}
 
 
 def _aligned(points: Array, truth: Array, with_scale: bool) -> Array:
@@ -179,7 +184,7 @@ def _face(bench: Bench, vertices: Array) -> Array:
     return vertices[bench.pairs.vertices]
 
 
-def _prepare(path: Path) -> Bench:
+def prepare(path: Path) -> Bench:
     ict, model = load_ict(path), load_head_model()
     pairs = register(ict, model, np.arange(*FACE))
     landmarks = LandmarkModel.from_head(model)
@@ -195,7 +200,7 @@ def markdown(report: dict) -> str:
     """The tables, one a measure."""
     setting, errors = report["setting"], report["errors"]
     lines = [", ".join(f"{key} {value}" for key, value in setting.items()), "", CAVEAT, ""]
-    for measure_name in MEASURES:
+    for measure_name in errors[MEAN]:
         bins = list(errors[MEAN][measure_name])
         lines += [f"| {measure_name} | " + " | ".join(f"yaw {b}" for b in bins) + " |", "|---" * (len(bins) + 1) + "|"]
         for row, by_measure in errors.items():
@@ -234,6 +239,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("ict", type=Path, nargs="?", default=os.environ.get("GEN3DFACE_ICT_HEADS"))
     parser.add_argument("--heads", type=int, default=216)
     parser.add_argument("--wide", action="store_true", help=f"yaw bins {WIDE} instead of {NARROW}")
+    parser.add_argument("--quick", action="store_true", help="leave out the NoW errors and the landmark fits alone")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--expression", type=float, default=0.0, help="largest weight of the sitters' expressions")
     parser.add_argument("--portraits", type=Path, help="folder in which the pictures' landmarks are kept")
