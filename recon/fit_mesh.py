@@ -24,6 +24,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.raster import rasterize
 from gen3dface.recon.agreement import Explained
 from gen3dface.recon.checked import require_amounts, require_counts
+from gen3dface.recon.exposure import Exposures, common_gains
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.large_steps import LargeSteps
 from gen3dface.recon.outlines import Outline, mask_distances, outline_of, unique_edges
@@ -64,10 +65,11 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class FittedMesh:
-    """A mesh, its vertices' colours, and how well its views agree."""
+    """A mesh, its vertices' colours, how its views are exposed, and how well they agree."""
 
     mesh: Mesh
     colours: Tensor  # [V, 3] in 0..1; the surroundings' where no view sees
+    exposures: Exposures
     explained: Explained
 
 
@@ -156,10 +158,7 @@ class _Fit:
     def _expose(self, vertices: Tensor) -> None:
         """The gain of each view that brings its colours nearest to the mean of all."""
         colours = self._sampled(self.pictures, self.cameras.project(vertices)[0])
-        weight, mean = self.weights[:, None] * self.told, self._mean(self.gain * colours)
-        agreed, own = ((weight * colours * c).sum((1, 2)) for c in (mean, colours))
-        gain = torch.where(own > 0, agreed / own.clamp(min=1e-9), 1.0)
-        self.gain = (gain / gain.mean().clamp(min=1e-3))[:, None, None]
+        self.gain = common_gains(colours, self.weights * self.told)[:, None, None]
 
     def _sharpen(self, blur: float) -> None:
         if blur != self.blur:
@@ -173,7 +172,8 @@ class _Fit:
         colours = self.gain * self._sampled(self.pictures, self.cameras.project(vertices)[0])
         known = self.weights.sum(0) > 0.5
         spread = _run_on(self._mean(colours).T, known, self.edges)
-        return FittedMesh(Mesh(vertices.cpu(), self.faces.cpu()), spread.clamp(0, 1), self._explained(colours))
+        mesh, exposures = Mesh(vertices.cpu(), self.faces.cpu()), Exposures.of(self.gain[..., 0])
+        return FittedMesh(mesh, spread.clamp(0, 1), exposures, self._explained(colours))
 
     def _explained(self, colours: Tensor) -> Explained:
         """How far views' colours [N, 3, V] are what the others show, and in the end what all show."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gen3dface.recon.distance_grid import DistanceGrid
+from gen3dface.recon.exposure import Exposures
 from gen3dface.recon.hash_encoding import HashEncoding
 
 _REACH = 0.01  # metres that the network's output of 1 moves the surface
@@ -70,5 +71,15 @@ class SDFField(nn.Module):
 
     def exposed(self, colours: Tensor, view: Tensor) -> Tensor:
         """Colours [R, 3] as the views [R] show them; what all views agree on stays as it is."""
+        gain, offset = self._exposures()
+        return colours * gain.index_select(0, view) + offset.index_select(0, view)
+
+    def exposures(self) -> Exposures:
+        """What undoes `exposed`."""
+        gain, offset = self._exposures()
+        return Exposures.of(1 / gain, -offset / gain)
+
+    def _exposures(self) -> tuple[Tensor, Tensor]:
+        """Gains and offsets [N, 3] of the views."""
         gain, offset = (p - p.mean(0) for p in (self.gain, self.offset))
-        return colours * gain.index_select(0, view).exp() + offset.index_select(0, view)
+        return gain.exp(), offset

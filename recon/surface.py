@@ -17,6 +17,7 @@ from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.agreement import Agreement, Explained, check_agreement
 from gen3dface.recon.checked import require_counts, require_one_of
 from gen3dface.recon.distance_grid import DistanceGrid
+from gen3dface.recon.exposure import Exposures
 from gen3dface.recon.extraction import Mesh, extract_mesh
 from gen3dface.recon.fit_field import FieldConfig, fit_field, snapshot
 from gen3dface.recon.fit_mesh import MeshConfig, fit_mesh
@@ -72,7 +73,8 @@ class FittedSurface:
     mesh: Mesh  # closed, on the CPU
     colour_at: ColourAt
     head: PosedModel | None  # the head model where the views show it; None: no face was found
-    seen: MultiViewOutput  # the views that fit together, which colour the surface
+    seen: MultiViewOutput  # the views that fit together, at one exposure: they colour the surface
+    exposures: Exposures  # that brought them to it
 
 
 def reconstruct_surface(
@@ -149,27 +151,28 @@ def _fitted(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
     fit = _fit_mesh if config.method == "mesh" else _fit_field
-    mesh, colour_at, explained = fit(seen, start, config, agreement.outline_weight, progress)
-    return FittedSurface(mesh, colour_at, head, seen), explained, kept
+    mesh, colour_at, exposures, explained = fit(seen, start, config, agreement.outline_weight, progress)
+    matched = replace(seen, images=exposures.matched(seen.tensor(), masks))
+    return FittedSurface(mesh, colour_at, head, matched, exposures), explained, kept
 
 
 def _fit_mesh(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, Explained]:
+) -> tuple[Mesh, ColourAt, Exposures, Explained]:
     steps = replace(config.mesh, mask=outline_weight * config.mesh.mask)
     begun = extract_mesh(start, config.faces)
     found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress)
-    return found.mesh, colours_of_mesh(found.mesh, found.colours), found.explained
+    return found.mesh, colours_of_mesh(found.mesh, found.colours), found.exposures, found.explained
 
 
 def _fit_field(
     views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
-) -> tuple[Mesh, ColourAt, Explained]:
+) -> tuple[Mesh, ColourAt, Exposures, Explained]:
     steps = replace(config.field, mask=outline_weight * config.field.mask)
     device = views.masks.device
     found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, progress=progress, device=device)
     mesh = extract_mesh(snapshot(found.field, start, config.resolution), config.faces)
-    return mesh, colours_of_field(found.field), found.explained
+    return mesh, colours_of_field(found.field), found.field.exposures(), found.explained
 
 
 def _without_rims(images: Tensor, masks: Tensor, agreement: Agreement) -> Tensor:
