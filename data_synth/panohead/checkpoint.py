@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from gen3dface.data_synth.panohead.bounds import LENGTHS, SAMPLES, checked, config_from, number, whole
 from gen3dface.data_synth.panohead.generator import EG3D, Generator, GeneratorConfig
 from gen3dface.data_synth.panohead.pickle_reader import Shell, StoredTensor, read_pickle
 from gen3dface.data_synth.panohead.rendering import RenderingConfig
@@ -29,10 +31,14 @@ LICENCES = {
 }
 _WEIGHTS, _CONFIG = "generator.safetensors", "config.json"
 _FORMAT = "gen3dface.generator.1"
+# of ours, the names in the pickle
+_OPTIONS = {"coarse": "depth_resolution", "fine": "depth_resolution_importance"}
+_OPTIONS |= {"near": "ray_start", "far": "ray_end", "side": "box_warp"}
 # options that change what is drawn
 _BUILT_IN = {"c_gen_conditioning_zero": False, "c_scale": 1, "decoder_lr_mul": 1, "decoder_activation": "none"}
 _BUILT_IN |= {"clamp_mode": "softplus", "disparity_space_sampling": False, "white_back": False}
 _BUILT_IN |= {"superresolution_noise_mode": "none", "sr_antialias": True}
+_MOST_NOTE_BYTES = 1 << 20
 _DEEPEST = 16  # modules within modules
 _MOST_TENSORS = 4096
 _FILTER = "resample_filter"
@@ -52,14 +58,23 @@ def convert_generator(kind: GeneratorKind, path: Path, out: Path) -> Path:
     shell = content.get("G_ema") if isinstance(content, dict) else None
     if not isinstance(shell, Shell):
         raise CheckpointError(f"'{path}' holds no averaged generator (G_ema).")
-    tensors = dict(islice(_tensors(shell, ""), _MOST_TENSORS + 1))
+    tensors = dict(islice(_tensors(shell, "", iter(range(_MOST_TENSORS))), _MOST_TENSORS + 1))
     if len(tensors) > _MOST_TENSORS:
         raise CheckpointError(f"'{path}': a generator has some hundred tensors, this one thousands.")
     state = {name: t.contiguous() for name, t in tensors.items() if not name.endswith(_FILTER)}
     _check_filters({name: t for name, t in tensors.items() if name.endswith(_FILTER)})
     config = _config(kind, state, shell.state, path)
     _filled(config, state, str(path))
-    note = {"format": _FORMAT, "kind": kind, "licence": LICENCES[kind], "sha256": file_sha256(path), **asdict(config)}
+    # parameters may share memory in the pickle, and are apart in the file
+    weights = save({name: values.clone() for name, values in state.items()})
+    note = {"format": _FORMAT, "kind": kind, "licence": LICENCES[kind], "sha256": file_sha256(path)}
+    note |= {"weights": hashlib.sha256(weights).hexdigest(), **asdict(config)}
+    _write(out, {_WEIGHTS: weights, _CONFIG: json.dumps(note, indent=1, sort_keys=True).encode()})
+    return out
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """Into a new or empty folder, which is gone again when it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         occupied = any(out.iterdir())
@@ -67,9 +82,15 @@ def convert_generator(kind: GeneratorKind, path: Path, out: Path) -> Path:
         raise OutputError(write_failure(out, error)) from error
     if occupied:
         raise OutputError(f"'{out}' is not empty; choose another folder.")
-    write_atomically(out / _WEIGHTS, save(state))
-    write_atomically(out / _CONFIG, json.dumps(note, indent=1, sort_keys=True).encode())
-    return out
+    try:
+        for name, content in files.items():
+            write_atomically(out / name, content)
+    except OutputError:
+        with contextlib.suppress(OSError):
+            for name in files:
+                (out / name).unlink(missing_ok=True)
+            out.rmdir()
+        raise
 
 
 def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
@@ -80,38 +101,47 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
     """
     note = read_note(folder)
     try:
-        fields = {name: note[name] for name in asdict(GeneratorConfig())}
-        rendering = RenderingConfig(**fields.pop("rendering"))
-        axes = tuple(tuple(order) for order in fields.pop("axes"))
-        config = GeneratorConfig(**fields, rendering=rendering, axes=axes)
+        config = config_from(note)
+        if file_sha256(folder / _WEIGHTS) != note["weights"]:
+            raise CheckpointError(f"{_WEIGHTS} is not what was converted")
         state = load_file(folder / _WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
     return _filled(config, state, str(folder)).for_inference(), note
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """What `convert_generator` noted: kind, licence, the pickle's sha256, shape. Raises `CheckpointError`."""
+    """What `convert_generator` noted: kind, licence, sha256 of the pickle and of the weights, shape.
+
+    Raises `CheckpointError`; the shape is checked by `load_generator`.
+    """
     try:
-        note: dict[str, Any] = json.loads((folder / _CONFIG).read_text())
-        if note["format"] != _FORMAT or note["kind"] not in LICENCES or not isinstance(note["sha256"], str):
+        with open(folder / _CONFIG, "rb") as file:
+            note: dict[str, Any] = json.loads(file.read(_MOST_NOTE_BYTES))
+        texts = [note[name] for name in ("licence", "sha256", "weights")]
+        if note["format"] != _FORMAT or note["kind"] not in LICENCES or not all(isinstance(t, str) for t in texts):
             raise CheckpointError(f"'{folder}' is no generator of this package.")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
     return note
 
 
-def _tensors(shell: Shell, prefix: str, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by their full names. above: the modules that this one is a part of."""
-    if id(shell) in above or len(above) > _DEEPEST:
-        raise CheckpointError("its modules are nested too deeply")
+def _tensors(
+    shell: Shell, prefix: str, left: Iterator[int], above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by their full names.
+
+    left: one for each module that may still come. above: the modules that this one is a part of.
+    """
+    if id(shell) in above or len(above) > _DEEPEST or next(left, None) is None:
+        raise CheckpointError("its modules are nested too deeply, or too many")
     for group in ("_parameters", "_buffers"):
         for name, value in _entries(shell, group):
             if isinstance(value, StoredTensor):
                 yield prefix + name, value.tensor()
     for name, module in _entries(shell, "_modules"):
         if isinstance(module, Shell):
-            yield from _tensors(module, f"{prefix}{name}.", (*above, id(shell)))
+            yield from _tensors(module, f"{prefix}{name}.", left, (*above, id(shell)))
 
 
 def _entries(shell: Shell, group: str) -> Iterator[tuple[str, object]]:
@@ -141,10 +171,10 @@ def _config(
         w_dim = len(state["backbone.mapping.w_avg"])
         plane_side = max(int(n.split(".")[2][1:]) for n in state if n.startswith("backbone.synthesis.b"))
         last = state[f"backbone.synthesis.b{plane_side}.torgb.weight"]
-        return replace(
+        config = replace(
             base,
             side=len(state["superresolution.block1.conv0.noise_const"]),
-            raw_side=_whole(attributes, "neural_rendering_resolution", base.raw_side, 4, 512),
+            raw_side=attributes.get("neural_rendering_resolution", base.raw_side),
             z_dim=state["backbone.mapping.fc0.weight"].shape[1] - w_dim,
             c_dim=state["backbone.mapping.embed.weight"].shape[1],
             w_dim=w_dim,
@@ -154,6 +184,9 @@ def _config(
             depth=last.shape[0] // 96,
             rendering=_rendering(attributes.get("rendering_kwargs"), base.rendering),
         )
+        return checked(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise CheckpointError(f"'{path}' is no generator of {kind}: {error}") from error
 
@@ -164,30 +197,12 @@ def _rendering(options: object, base: RenderingConfig) -> RenderingConfig:
     for name, only in _BUILT_IN.items():
         if options.get(name, only) not in (only, None):
             raise CheckpointError(f"its {name} is {options[name]!r:.80}; only {only!r} is built in here")
-    near, far = (_number(options.get(n, d), 0, 100, n) for n, d in (("ray_start", base.near), ("ray_end", base.far)))
-    return replace(
-        base,
-        coarse=_whole(options, "depth_resolution", base.coarse, 2, 1024),
-        fine=_whole(options, "depth_resolution_importance", base.fine, 0, 1024),
-        near=near,
-        far=far,
-        side=_number(options.get("box_warp", base.side), 1e-3, 100, "box_warp"),
-    )
-
-
-def _whole(options: Mapping[str, object], name: str, usual: int, low: int, high: int) -> int:
-    value = options.get(name, usual)
-    if not isinstance(value, int):
-        raise CheckpointError(f"its {name} is {value!r:.80}, no whole number")
-    return int(_number(value, low, high, name))
-
-
-def _number(value: object, low: float, high: float, name: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise CheckpointError(f"its {name} is {value!r:.80}, no number")
-    if not low <= value <= high:
-        raise CheckpointError(f"its {name} is {value}, expected {low} to {high}")
-    return value
+    given = {ours: options.get(theirs, getattr(base, ours)) for ours, theirs in _OPTIONS.items()}
+    for name, (least, most) in SAMPLES.items():
+        whole({_OPTIONS[name]: given[name]}, _OPTIONS[name], least, most)
+    for name, (low, high) in LENGTHS.items():
+        number(given[name], low, high, _OPTIONS[name])
+    return replace(base, **given)
 
 
 def _filled(config: GeneratorConfig, state: Mapping[str, Tensor], source: str) -> Generator:
@@ -197,9 +212,9 @@ def _filled(config: GeneratorConfig, state: Mapping[str, Tensor], source: str) -
             generator = Generator(config)
         except (KeyError, RuntimeError, ZeroDivisionError) as error:
             raise CheckpointError(f"'{source}': no generator has the shape that it says ({error}).") from error
-    wrong = [name for name, values in state.items() if not values.isfinite().all()]
+    wrong = [name for name, values in state.items() if not (values.is_floating_point() and values.isfinite().all())]
     if wrong:
-        raise CheckpointError(f"'{source}': {wrong[0]} holds NaN or infinite values.")
+        raise CheckpointError(f"'{source}': {wrong[0]} holds NaN, infinite or complex values.")
     try:
         generator.load_state_dict({n: t.float() for n, t in state.items()}, assign=True)
     except RuntimeError as error:

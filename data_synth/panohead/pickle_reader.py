@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from gen3dface.errors import CheckpointError
 
 MOST_BYTES = 8 << 30
+_FIRST_PUTS = 255  # a memo's numbers that cost nothing
 _SHELLS = ("training.", "torch_utils.", "torch.nn.modules.")  # whose classes are kept as shells
 
 
@@ -59,6 +61,8 @@ def read_pickle(path: Path) -> Any:
         if path.stat().st_size > MOST_BYTES:
             raise CheckpointError(f"'{path}' has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} are read.")
         with open(path, "rb") as file:
+            _check_memo(file)
+            file.seek(0)
             return _Reader(file).load()
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from error
@@ -66,6 +70,17 @@ def read_pickle(path: Path) -> Any:
         raise CheckpointError(f"'{path}' cannot be read as a pickle: {error}") from error
     except Exception as error:  # damaged bytes fail in whatever way the values that they name fail
         raise CheckpointError(f"'{path}' is damaged: {error!r}") from error
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """The memo is a table up to its largest number, whatever is in it: five bytes could ask for gigabytes."""
+    count, largest = 0, 0
+    for opcode, argument, _ in pickletools.genops(file):
+        count += 1
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            largest = max(largest, int(argument or 0))
+    if largest > count + _FIRST_PUTS:
+        raise CheckpointError(f"its memo's numbers go up to {largest:,} in {count:,} steps; it may be malicious")
 
 
 class _Reader(pickle.Unpickler):
@@ -128,6 +143,8 @@ class StoredTensor(_Sealed):
 def _storage(data: object) -> _Sealed:
     if not isinstance(data, bytes):
         raise CheckpointError("a tensor's data are no bytes")
+    if data[:2] == b"PK":  # these pickles' tensors never are archives, which may inflate to any size
+        raise CheckpointError("a tensor's data are an archive; it may be malicious")
     found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(found, torch.storage.TypedStorage):
         raise CheckpointError("a tensor's data are no storage")

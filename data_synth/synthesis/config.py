@@ -93,7 +93,7 @@ class SynthConfig(Section):
         elif path is not None:
             from gen3dface.data_synth.panohead.checkpoint import read_note
 
-            values["checkpoint"] = read_note(Path(path))["sha256"]
+            values["checkpoint"] = read_note(Path(path))  # with the sha256 of its weights, which loading checks
         values["format"] = FORMAT
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

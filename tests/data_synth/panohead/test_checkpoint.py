@@ -6,11 +6,14 @@ import json
 import os
 import pickle
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 from typer.testing import CliRunner
 
 from gen3dface import cli
@@ -18,6 +21,7 @@ from gen3dface.data_synth.panohead.checkpoint import convert_generator, load_gen
 from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
 from gen3dface.data_synth.panohead.pickle_reader import read_pickle
 from gen3dface.data_synth.panohead.rendering import RenderingConfig
+from gen3dface.data_synth.synthesis.config import SynthConfig
 from gen3dface.errors import CheckpointError, OutputError
 from gen3dface.files import file_sha256
 from tests.data_synth.panohead.official_pickle import Call, replacing_a_class, write_official
@@ -83,12 +87,135 @@ def test_hostile_storage_is_refused(tmp_path: Path) -> None:
     """A tensor's bytes are a pickle of their own."""
     marker = tmp_path / "executed"
     inner = io.BytesIO()
-    torch.save(Call(os.system, f"touch {marker}"), inner)
+    torch.save(Call(os.system, f"touch {marker}"), inner, _use_new_zipfile_serialization=False)
     path = tmp_path / "hostile.pkl"
     path.write_bytes(pickle.dumps(Call(torch.storage._load_from_bytes, inner.getvalue())))
     with pytest.raises(CheckpointError, match="system"):
         read_pickle(path)
     assert not marker.exists()
+
+
+def test_storage_that_would_inflate_is_refused(tmp_path: Path) -> None:
+    """A hundred kilobytes that become 32 MB; the true ones are no archives."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    torch.save(torch.zeros(8 << 20).storage(), plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert len(packed.getvalue()) < 1 << 17
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(pickle.dumps(Call(torch.storage._load_from_bytes, packed.getvalue())))
+    with pytest.raises(CheckpointError, match="archive"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("opcode", [b"r\xff\xff\xff\x0f", b"p268435455\n"])
+def test_a_memo_as_large_as_memory_is_refused(opcode: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"\x80\x02]" + opcode + b".")
+    with pytest.raises(CheckpointError, match="memo's numbers go up to 268,435,455"):
+        read_pickle(path)
+    path.write_bytes(b"\x80\x02]q\xffh\xff\x86.")
+    assert read_pickle(path) == ([], [])
+
+
+def test_modules_that_multiply_are_refused(tmp_path: Path) -> None:
+    """Each holds the next one thirty times, ten deep."""
+    inner = b"ctraining.net\nNet\n)\x81"
+    module = inner + b"}X\x08\x00\x00\x00_modules}sb"
+    for level in range(10):
+        names = b"".join(b"X\x02\x00\x00\x00%02dh%c" % (i, level) for i in range(30))
+        module += b"q%c0" % level + inner + b"}X\x08\x00\x00\x00_modules}(" + names + b"usb"
+    path = tmp_path / "many.pkl"
+    path.write_bytes(b"\x80\x02}X\x05\x00\x00\x00G_ema" + module + b"s.")
+    with pytest.raises(CheckpointError, match="too many"):
+        convert_generator("panohead", path, tmp_path / "out")
+
+
+def test_parameters_that_share_memory_are_converted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = Generator(TINY)
+    mapping = generator.backbone.mapping
+    mapping.fc0.bias = mapping.embed.bias
+    write_official(tmp_path / "tied.pkl", generator, OPTIONS, 16)
+    found, _ = load_generator(convert_generator("panohead", tmp_path / "tied.pkl", tmp_path / "out"))
+    assert torch.equal(found.backbone.mapping.fc0.bias, mapping.embed.bias)
+
+
+def test_a_failed_conversion_leaves_no_folder(
+    official: tuple[Generator, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        convert_generator("panohead", official[1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plane_side": "a"},
+        {"side": [1]},
+        {"w_dim": 10**30},
+        {"plane_side": 10**60},
+        {"z_dim": -5},
+        {"axes": [[0, 1, 9]] * 3},
+        {"axes": 5},
+        {"raw_side": 10**6},
+        {"depth": 1.5},
+        {"depth": True},
+        {"background": "no"},
+        {"licence": None},
+        {"kind": ["x"]},
+        {"rendering": {"coarse": 10**9}},
+        {"rendering": {"coarse": "x"}},
+        {"rendering": {"near": float("nan")}},
+        {"rendering": {"crop": "all"}},
+        {"rendering": 3},
+    ],
+)
+def test_nonsense_in_a_folder_s_note_is_refused(
+    change: dict[str, Any], official: tuple[Generator, Path], tmp_path: Path
+) -> None:
+    out = convert_generator("panohead", official[1], tmp_path / "out")
+    note = json.loads((out / "config.json").read_text())
+    inner = change.get("rendering")
+    changed = {"rendering": {**note["rendering"], **inner}} if isinstance(inner, dict) else change
+    (out / "config.json").write_text(json.dumps({**note, **changed}))
+    with pytest.raises(CheckpointError, match=str(out)):
+        load_generator(out)
+    (out / "config.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(CheckpointError, match="holds no generator"):
+        load_generator(out)
+
+
+def test_other_weights_are_noticed_and_are_another_synthesis(official: tuple[Generator, Path], tmp_path: Path) -> None:
+    out = convert_generator("panohead", official[1], tmp_path / "out")
+    weights = load_file(out / "generator.safetensors")
+    save_file({name: values + 1 for name, values in weights.items()}, out / "generator.safetensors")
+    with pytest.raises(CheckpointError, match="not what was converted"):
+        load_generator(out)
+    wanted = SynthConfig.model_validate({"identities": 1, "generator": {"kind": "panohead", "path": str(out)}})
+    before, note = wanted.fingerprint, json.loads((out / "config.json").read_text())
+    note["weights"] = file_sha256(out / "generator.safetensors")
+    (out / "config.json").write_text(json.dumps(note))
+    assert load_generator(out)[1]["weights"] == note["weights"] and wanted.fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["b1000000000000", "b" + "9" * 25, "b70000"])
+def test_planes_of_any_size_are_not_made(name: str, tmp_path: Path) -> None:
+    generator = Generator(TINY)
+    synthesis = generator.backbone.synthesis
+    large = nn.Module()
+    large.add_module("torgb", synthesis.get_submodule("b32.torgb"))
+    synthesis.add_module(name, large)
+    write_official(tmp_path / "large.pkl", generator, OPTIONS, 16)
+    with pytest.raises(CheckpointError, match=r"its (base|plane_side) is \d+"):
+        convert_generator("panohead", tmp_path / "large.pkl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +234,7 @@ def test_tensors_beyond_their_data_are_refused(
 ) -> None:
     """PyTorch itself would grow the storage, with whatever the memory held before."""
     inner = io.BytesIO()
-    torch.save(torch.zeros(4).storage(), inner)
+    torch.save(torch.zeros(4).storage(), inner, _use_new_zipfile_serialization=False)
     storage = Call(torch.storage._load_from_bytes, inner.getvalue())
     path = tmp_path / "hostile.pkl"
     path.write_bytes(pickle.dumps(Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, {})))
