@@ -120,7 +120,7 @@ class TrainingSample:
             )
         except KeyError as error:
             raise DataError(f"The sample {key} lacks {error}; make its shard again.") from error
-        except (Gen3DFaceError, OSError, ValueError, TypeError, AttributeError) as error:
+        except (Gen3DFaceError, OSError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"The sample {key} is damaged: {error}") from error
 
 

@@ -68,6 +68,15 @@ def _encoded(picture: np.ndarray, kind: PictureFormat) -> bytes:
 
 def _decoded(data: bytes, kind: str, cameras: Cameras, mode: str) -> np.ndarray:
     """[S, S, 4] or [S, S]; the size is checked before anything is decoded."""
+    try:
+        return _opened(data, kind, cameras, mode)
+    except DataError:
+        raise
+    except Exception as error:  # damaged or hostile bytes fail in whatever way Pillow reads them
+        raise DataError(f"a view cannot be read: {error!r}") from error
+
+
+def _opened(data: bytes, kind: str, cameras: Cameras, mode: str) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=[kind]) as image:
         fits = image.mode == mode or (kind == "WEBP" and {image.mode, mode} <= {"RGB", "RGBA", "L"})
         if not fits or image.size != (cameras.width, cameras.height):

@@ -88,7 +88,7 @@ def read_kept(path: str | os.PathLike[str]) -> frozenset[str]:
             raise DataError(f"{path} is too large for a list of identities.")
         with open(path, "rb") as file:
             return frozenset(str(key) for key in json.load(file)["kept"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} lists no identities ({error!r}); `gen3dface synth prune` makes it.") from error
 
 

@@ -40,7 +40,7 @@ def read_config(kind: str, config: str | Path, overrides: dict[str, Any] | None 
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path} is too large for a configuration.")
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"There is no readable {kind} configuration at {path}: {error}.") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} does not hold a mapping.")
@@ -53,6 +53,8 @@ def validated(model: type[Model], data: dict[str, Any], name: str) -> Model:
     """The mapping as a configuration. Raises `ConfigError` naming every value that does not hold."""
     try:
         return model.model_validate(data)
+    except RecursionError as error:
+        raise ConfigError(f"{name} does not hold: it is nested too deeply.") from error
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{name} does not hold: {'; '.join(faults)}.") from error
@@ -67,7 +69,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set takes NAME=VALUE, got {setting!r}.")
         try:
             found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"--set {setting}: {error}") from error
     return found
 

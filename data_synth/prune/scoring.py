@@ -140,7 +140,7 @@ def _kept(shard: Path, manifest: Manifest, scorer: str) -> dict[str, Scores] | N
             return scores
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         logger.warning("%s is damaged (%r); its shard is scored again", path, error)
     return None
 

@@ -109,7 +109,7 @@ def _claim(config: SynthConfig, out: Path) -> None:
             return
     except OSError as error:
         raise OutputError(write_failure(out, error)) from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it if the folder is this synthesis's.") from error
     values = {"fingerprint": config.fingerprint, "config": config.model_dump(exclude={"identities"})}
     write_atomically(path, json.dumps(values, indent=1, sort_keys=True).encode())

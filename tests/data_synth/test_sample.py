@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -75,6 +77,32 @@ def test_a_picture_of_another_size_is_refused() -> None:
     small, large = random_sample(side=16).to_members(), random_sample(side=32).to_members()
     with pytest.raises(DataError, match="32"):
         TrainingSample.from_members("id0", {**large, "view000.png": small["view000.png"]})
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, more: bytes = b"") -> bytes:
+    """A header of any size, and hardly any pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + more + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("view000.png", png(30_000, 30_000)),  # Pillow: a decompression bomb
+        ("view000.png", png(32, 32, b"\0\0\0\4\xff\xff\xff\xff")),  # Pillow: a SyntaxError
+        ("view000.png", b"\x89PNG\r\n\x1a\n\0\0\0\4IHDRabcd"),
+        ("json", b"[" * 200_000),
+        ("json", b'{"format": "gen3dface.sample.1", "cameras": 5}'),
+        ("json", b"5"),
+    ],
+)
+def test_hostile_members_are_named(name: str, data: bytes) -> None:
+    with pytest.raises(DataError, match="id0"):
+        TrainingSample.from_members("id0", {**random_sample().to_members(), name: data})
 
 
 @pytest.mark.parametrize("key", ["", "../id", "a/b", "a.b", "-a", "a" * 65])

@@ -5,6 +5,7 @@ import itertools
 import json
 import pickle
 import tarfile
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,44 @@ def test_foreign_members_are_refused(tmp_path: Path, name: str) -> None:
     path.write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="no member of the sample a"):
         shards.read_entry(path, manifest.samples[0])
+
+
+def sparse(real: int) -> bytes:
+    """A tar of one member with 512 bytes that says it is `real` bytes long once its holes are filled (GNU)."""
+    header = bytearray(tarfile.TarInfo("a.json").tobuf(tarfile.GNU_FORMAT))
+    for place, value in ((124, 512), (386, 0), (398, 512), (483, real)):
+        header[place : place + 12] = b"%011o\0" % value
+    header[156:157], header[257:265], header[148:156] = b"S", b"ustar  \0", b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + b"x" * 512 + bytes(1024)
+
+
+def with_headers(**headers: str) -> bytes:
+    """A tar whose member's pax headers are these."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.json")
+        member.pax_headers = headers
+        tar.addfile(member)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sparse(300 << 20),
+        with_headers(**{"GNU.sparse.size": "1000000", "GNU.sparse.map": "0,0"}),
+        with_headers(**{"GNU.sparse.size": "zz", "GNU.sparse.map": "q,w"}),
+        b"".join(with_headers(comment="x")[:1024] for _ in range(3000)),  # each header asks for the next one
+    ],
+)
+def test_hostile_tars_are_named_and_not_unpacked(data: bytes) -> None:
+    entry = shards.Entry(key="a", offset=0, size=len(data), views=1)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="sample a of x"):
+        shards.parse_entry(data, entry, "x")
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
 
 
 def test_a_manifest_cannot_ask_for_more_than_a_sample(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gen3dface import cli
+from gen3dface.config_files import parse_overrides
 from gen3dface.data_synth.prune.scoring import Scorer, open_scorer, score_folder
 from gen3dface.data_synth.sample import TrainingSample, unpacked_depth
 from gen3dface.data_synth.shard_set import ShardSet
@@ -178,6 +179,32 @@ def test_what_is_damaged_is_named_and_alone_made_again(
     assert quick == [3, 4, 5]
     assert "shard-000001.tar" in caplog.text
     assert contents(tmp_path) == before
+
+
+NESTED = b"[" * 100_000
+
+
+def test_what_is_nested_too_deeply_is_damaged(quick: list[int], tmp_path: Path) -> None:
+    synthesise(config(), tmp_path, progress=False)
+    (tmp_path / "shard-000001.note.json").write_bytes(NESTED)
+    (tmp_path / "shard-000002.scores.json").write_bytes(NESTED)
+    assert [n.first for n in synthesise(config(), tmp_path, judge="detector", progress=False)] == [3]
+    assert len(score_folder(tmp_path, open_scorer("detector"), progress=False)) == 9
+    (tmp_path / "kept.json").write_bytes(NESTED)
+    with pytest.raises(DataError, match=r"kept\.json"):
+        ShardSet(tmp_path, tmp_path / "kept.json")
+    (tmp_path / "synthesis.json").write_bytes(NESTED)
+    with pytest.raises(DataError, match=r"synthesis\.json is damaged"):
+        synthesise(config(), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "a: &a [*a]", "identities: &a [*a]", "generator: &a {kind: *a}"])
+def test_settings_nested_too_deeply_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"deep\.yaml"):
+        load_synth_config(tmp_path / "deep.yaml")
+    with pytest.raises(ConfigError, match="size"):
+        load_synth_config("rendered", parse_overrides([f"size={text}"]))
 
 
 def test_a_full_disk_leaves_nothing_half_written(
