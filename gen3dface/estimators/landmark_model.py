@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 EYE_JOINTS = ("left_eye", "right_eye")
 LANDMARKS = 478
+_SCALE = (33, 263)  # the eyes' outer corners: their distance is the measure of every residual
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class LandmarkModel:
         if faces.shape != (LANDMARKS,):
             raise HeadModelError(f"{model.name}: landmark_faces is [478], got {faces.shape}.")
         index = np.flatnonzero(faces >= 0)
+        if not set(EYE_JOINTS) <= set(model.joint_names) or not set(_SCALE) <= set(index.tolist()):
+            raise HeadModelError(
+                f"{model.name} cannot be fitted to landmarks: it needs joints named {' and '.join(EYE_JOINTS)} and the "
+                "eyes' outer corners among its landmarks."
+            )
         corners = model.faces.numpy()[faces[index]]  # [L, 3]
         weights = model.landmark_barycentric.numpy().astype(np.float64)[index]
 

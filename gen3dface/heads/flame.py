@@ -25,7 +25,7 @@ from gen3dface.heads.landmark_files import no_landmarks, read_landmarks
 from gen3dface.heads.model import HeadModel
 from gen3dface.heads.obj import read_obj
 from gen3dface.heads.regions import EYES, completed
-from gen3dface.heads.topology import cylindrical_uvs, lowest_loop, mirror_vertices
+from gen3dface.heads.topology import lowest_loop, mirror_vertices, unwrapped_uvs
 
 Array = NDArray[Any]
 IDENTITIES, EXPRESSIONS = 300, 100
@@ -33,6 +33,7 @@ JOINT_NAMES = ("root", "neck", "jaw", "left_eye", "right_eye")
 _NON_COMMERCIAL = "FLAME licence, non-commercial (https://flame.is.tue.mpg.de)"
 LICENCES = {"2019": _NON_COMMERCIAL, "2020": _NON_COMMERCIAL, "2023": _NON_COMMERCIAL, "2023-open": "CC-BY-4.0"}
 VARIANTS = ("female", "male", "no-jaw")  # their coefficients are other ones, so they count as versions of their own
+_REACH = 2.0  # metres from the middle of the head
 _KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _YEAR = re.compile(r"flame[-_ ]*v?(2019|2020|2023)([-_ ]*open)?")
 
@@ -51,7 +52,8 @@ def read_flame(
         path: `generic_model.pkl`, `flame2023.pkl`, or the same arrays as npz.
         version: 2019, 2020, 2023 or 2023-open, with -female, -male or -no-jaw where the file is such a variant. It
             may be left out where the file's or its folder's name says it.
-        texture: `vt` and `ft` of this npz, or the coordinates of this OBJ, become the texture coordinates.
+        texture: `vt` and `ft` of this npz, or the coordinates of this OBJ, become the texture coordinates. Without
+            it the mesh is cut and unwrapped anew.
         landmarks: MediaPipe's embedding (npz with `lmk_face_idx`, `lmk_b_coords`, `landmark_indices`).
         masks: `FLAME_masks.pkl`.
 
@@ -132,10 +134,12 @@ def _model(
     joints = regressor @ own
     origin = joints[3:].mean(0) - np.array(EYES)
     template = own - origin
+    if not np.abs(template).max() < _REACH:  # xatlas would take forever over such a mesh
+        raise HeadModelError(f"v_template or J_regressor reach beyond {_REACH:.0f} metres, or hold NaN")
     directions = np.moveaxis(arrays["shapedirs"], -1, 0).astype(np.float64)  # [K + E, V, 3]
     joint_directions = np.einsum("jv,kvc->kjc", regressor, directions)
     expressions = len(directions) - IDENTITIES
-    uvs, uv_faces = cylindrical_uvs(template, faces) if texture is None else read_texture_space(Path(texture), faces)
+    uvs, uv_faces = unwrapped_uvs(template, faces) if texture is None else read_texture_space(Path(texture), faces)
     places = no_landmarks() if landmarks is None else read_landmarks(Path(landmarks), len(faces))
     placed = to_float(template, "v_template")
     return HeadModel(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gen3dface.errors import HeadModelError
@@ -20,6 +21,7 @@ from gen3dface.heads.arrays import checked, reading, to_float, to_index
 from gen3dface.heads.landmark_files import no_landmarks, read_landmarks
 from gen3dface.heads.model import HeadModel
 from gen3dface.heads.obj import ObjMesh, read_obj, read_obj_vertices
+from gen3dface.heads.open_head import load_open_head
 from gen3dface.heads.regions import EYES, completed
 from gen3dface.heads.topology import cylindrical_uvs, lowest_loop, mirror_vertices
 
@@ -33,9 +35,9 @@ _CENTIMETRE = 0.01
 _NEUTRAL, _IDENTITY = "generic_neutral_mesh.obj", re.compile(r"identity\d{3}\.obj")
 _JOINED = ("browInnerUp", "cheekPuff")  # one shape in ARKit, two here
 # MediaPipe's landmark -> vertex, of ICT's 68: those within 2 mm of where a detector's points fell on renders of the
-# mean head, and the eyes' outer corners (33, 263; 3 mm), which give a face its scale
+# mean head (not the contour, which slides), and the eyes' outer corners (33, 263; 3 mm), which give a face its scale
 _LANDMARKS = {
-    93: 1052, 149: 2199, 197: 4527, 4: 4857, 97: 2075, 2: 1147, 326: 4269, 33: 1507, 160: 1542, 158: 1537, 133: 1528,
+    197: 4527, 4: 4857, 97: 2075, 2: 1147, 326: 4269, 33: 1507, 160: 1542, 158: 1537, 133: 1528,
     153: 1518, 144: 1511, 362: 3742, 385: 3751, 387: 3756, 263: 3721, 373: 3725, 380: 3732, 61: 5708, 37: 2081, 0: 0,
     267: 4275, 291: 6213, 17: 5518, 91: 5841, 81: 5711, 13: 5533, 311: 6216, 402: 6470, 14: 5517, 178: 5966,
 }  # fmt: skip
@@ -47,7 +49,7 @@ def read_ict(folder: str | Path, *, landmarks: str | Path | None = None) -> Head
     """The head model in ICT-FaceKit's folder, or in its `FaceXModel`; in metres, all 26,719 vertices in their order.
 
     Args:
-        landmarks: where MediaPipe's landmarks lie (default: 32 of them, from ICT's own 68).
+        landmarks: where MediaPipe's landmarks lie (default: 30 of them, from ICT's own 68).
 
     Raises:
         HeadModelError: a file is missing, damaged, or of another topology.
@@ -102,7 +104,7 @@ def _model(
     template, solid = own - origin, (mesh.faces < _LAST_SOLID).all(1)
     faces = mesh.faces[solid]
     uvs, uv_faces = cylindrical_uvs(template, faces) if mesh.uv_faces is None else (mesh.uvs, mesh.uv_faces[solid])
-    joints, joint_basis, weights = _eyes(template, identity)
+    joints, joint_basis, weights = _skeleton(template, identity)
     places = _landmarks(faces) if landmarks is None else read_landmarks(Path(landmarks), len(faces))
     placed = to_float(template)
     return HeadModel(
@@ -114,8 +116,8 @@ def _model(
         identity_basis=to_float(identity),
         expression_basis=to_float(expressions),
         expression_names=names,
-        joint_names=("root", *EYEBALLS),
-        joint_parents=(-1, 0, 0),
+        joint_names=("root", "neck", *EYEBALLS),
+        joint_parents=(-1, 0, 1, 1),
         joints=to_float(joints),
         joint_basis=to_float(joint_basis),
         skinning_weights=to_float(weights),
@@ -130,13 +132,21 @@ def _model(
     )
 
 
-def _eyes(template: Array, identity: Array) -> tuple[Array, Array, Array]:
-    """Joints [3, 3], their basis [K, 3, 3] and weights [V, 3] of the root and the two eyeballs, which turn stiffly."""
-    joints, basis, weights = np.zeros((3, 3)), np.zeros((len(identity), 3, 3)), np.zeros((len(template), 3))
-    weights[:, 0] = 1
-    for j, span in enumerate(EYEBALLS.values(), start=1):
+def _skeleton(template: Array, identity: Array) -> tuple[Array, Array, Array]:
+    """Joints [4, 3], their basis [K, 4, 3] and weights [V, 4] of root, neck and the eyeballs, which turn stiffly.
+
+    ICT has no skeleton. The neck's joint, and how skin follows it, are the bundled head's.
+    """
+    head = load_open_head()
+    nearest = cKDTree(head.template.numpy()).query(template)[1]
+    rest = head.skinning_weights.numpy()[nearest, head.joint_names.index("root")]
+    joints, basis, weights = np.zeros((4, 3)), np.zeros((len(identity), 4, 3)), np.zeros((len(template), 4))
+    joints[:2] = head.joints[:2].numpy()
+    weights[:, 0] = np.where(np.arange(len(template)) < SKIN_END, rest, 0)
+    weights[:, 1] = 1 - weights[:, 0]
+    for j, span in enumerate(EYEBALLS.values(), start=2):
         ball = slice(*span)
-        joints[j], basis[:, j], weights[ball] = template[ball].mean(0), identity[:, ball].mean(1), np.eye(3)[j]
+        joints[j], basis[:, j], weights[ball] = template[ball].mean(0), identity[:, ball].mean(1), np.eye(4)[j]
     return joints, basis, weights
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import xatlas
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -15,6 +16,17 @@ Indices = NDArray[np.int64]
 def mirror_vertices(template: Floats) -> Indices:
     """[V]: the vertex nearest to each one's place on the other side of x = 0."""
     return cKDTree(template).query(template * np.array([-1.0, 1.0, 1.0]))[1].astype(np.int64)
+
+
+def unwrapped_uvs(template: Floats, faces: Indices) -> tuple[Floats, Indices]:
+    """Texture coordinates without overlaps (xatlas): uvs [T, 2] in 0..1, uv_faces [F, 3]; seconds for 10,000 triangles.
+
+    A mesh that xatlas cannot cut gets `cylindrical_uvs`.
+    """
+    vertices, corners, uvs = xatlas.parametrize(template.astype(np.float32), faces.astype(np.uint32))
+    if not np.array_equal(vertices[corners], faces):
+        return cylindrical_uvs(template, faces)
+    return uvs.astype(np.float64), corners.astype(np.int64)
 
 
 def cylindrical_uvs(template: Floats, faces: Indices) -> tuple[Floats, Indices]:

@@ -145,11 +145,11 @@ def test_ict_folder(ict_folder: tuple[Path, dict[str, np.ndarray]]) -> None:
     np.testing.assert_allclose(model.identity_basis[1], 0.01 * (vertices["identity001"] - neutral), atol=1e-7)
     assert model.faces.tolist() == [[0, 1, 2], [0, 2, 3], [21451, 21452, 21453], [4, 5, 6], [4, 6, 7]]  # without lashes
     assert model.uv_faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2], [0, 1, 2], [0, 2, 3]]
-    turns = torch.zeros(3, 3)
-    turns[1, 1] = 0.5
-    moved = (model.mesh(rotations=turns).vertices - model.template).norm(dim=-1) > 1e-9
+    turns = torch.zeros(4, 3)
+    turns[2, 1] = 0.5
+    moved = (model.mesh(rotations=turns).vertices - model.template).norm(dim=-1) > 1e-6
     assert torch.equal(moved, model.regions["left_eye"])
-    torch.testing.assert_close(model.joints[1:].mean(0), load_head_model().joints[3:].mean(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(model.joints[2:].mean(0), load_head_model().joints[3:].mean(0), atol=1e-3, rtol=0)
 
 
 def test_ict_landmarks_are_its_own_vertices(ict_folder: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -212,6 +212,23 @@ def test_damaged_meshes_are_refused(tmp_path: Path, name: str, content: bytes, m
     (tmp_path / name).write_bytes(content)
     with pytest.raises(HeadModelError, match=message):
         read_static_mesh(tmp_path / name)
+
+
+def test_a_mesh_without_texture_coordinates_gets_them_round_the_y_axis(tmp_path: Path) -> None:
+    head = load_head_model()
+    trimesh.Trimesh(head.template.numpy(), head.faces.numpy(), process=False).export(tmp_path / "a.ply")
+    model = read_static_mesh(tmp_path / "a.ply")
+    assert model.uvs.min() >= 0 and model.uvs.max() <= 1
+    wide = model.uvs[model.uv_faces, 0]
+    assert (wide.amax(1) - wide.amin(1) > 0.5).float().mean() < 0.01  # the seam cuts, and nothing spans it
+    ends = {
+        "nose": head.template[:, 2].argmax(),
+        "left": head.template[:, 0].argmax(),
+        "right": head.template[:, 0].argmin(),
+    }
+    u = {name: model.uvs[model.uv_faces[model.faces == vertex][0], 0].item() for name, vertex in ends.items()}
+    assert u["right"] < u["nose"] < u["left"]
+    assert u["left"] - u["nose"] == pytest.approx(u["nose"] - u["right"], abs=1e-3)
 
 
 def test_obj_polygons_and_counting_from_the_end(tmp_path: Path) -> None:
