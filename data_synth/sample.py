@@ -19,7 +19,7 @@ from gen3dface.data_synth.sample_pictures import (
     read_depth,
     read_pictures,
 )
-from gen3dface.errors import DataError, Gen3DFaceError
+from gen3dface.errors import DataError, Gen3DFaceError, HeadError
 from gen3dface.estimators import HeadFit
 from gen3dface.photo import Portrait
 from gen3dface.photo.store import portrait_bytes, portrait_from_bytes
@@ -125,9 +125,15 @@ class TrainingSample:
 
 
 def packed_depth(metres: Tensor) -> Tensor:
-    """Depth maps [N, 1, S, S] in metres, as `TrainingSample.depth` keeps them; what is not finite is nothing."""
+    """Depth maps [N, 1, S, S] in metres, as `TrainingSample.depth` keeps them; what is not finite is nothing.
+
+    Raises `HeadError` for what lies behind the camera, or further than 6.5535 m.
+    """
     steps = (metres / _DEPTH_UNIT).round().nan_to_num(0, posinf=0, neginf=0)
-    return steps.clamp(0, torch.iinfo(torch.uint16).max).to(torch.uint16)
+    if steps.min() < 0 or steps.max() > torch.iinfo(torch.uint16).max:
+        low, high = (float(end) * _DEPTH_UNIT for end in steps.aminmax())
+        raise HeadError(f"Depth from {low:.2f} to {high:.2f} m; 0 to 6.55 m are kept. Are these metres?")
+    return steps.to(torch.uint16)
 
 
 def unpacked_depth(depth: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -47,8 +48,8 @@ def read_depth(stem: str, members: Mapping[str, bytes], cameras: Cameras) -> Ten
 
 
 def has_pictures(stem: str, members: Mapping[str, bytes]) -> bool:
-    """Whether a sample has any under this name."""
-    return f"{stem}000.png" in members or f"{stem}000.webp" in members
+    """Whether a sample has any under this name; those that are missing then are named by `read_pictures`."""
+    return any(re.fullmatch(rf"{stem}\d{{3}}\.(png|webp)", name) for name in members)
 
 
 def _member(stem: str, index: int, members: Mapping[str, bytes]) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gen3dface.data_synth.sample import TrainingSample, packed_depth, unpacked_depth
-from gen3dface.errors import DataError
+from gen3dface.errors import DataError, HeadError
 from tests.data_synth.samples import random_sample
 
 
@@ -49,6 +49,24 @@ def test_depth_comes_back_to_a_twentieth_of_a_millimetre() -> None:
         torch.testing.assert_close(unpacked_depth(back.depth), metres, atol=5.1e-5, rtol=0)
     with pytest.raises(DataError, match="depth"):
         dataclasses.replace(sample, depth=metres)
+
+
+@pytest.mark.parametrize("metres", [6.56, 50.0, -0.01])
+def test_depth_that_cannot_be_kept_is_not_cut_off(metres: float) -> None:
+    kept = torch.tensor([6.5535, torch.inf, torch.nan, 0.0]).view(1, 1, 2, 2)
+    assert packed_depth(kept).flatten().tolist() == [65535, 0, 0, 0]
+    with pytest.raises(HeadError, match=f"{metres:.2f}"):
+        packed_depth(torch.tensor([1.0, metres]).view(1, 1, 1, 2))
+
+
+@pytest.mark.parametrize("stem", ["known", "depth"])
+def test_a_first_picture_that_is_missing_is_named(stem: str) -> None:
+    sample = random_sample()
+    plane = sample.views[:, :1]
+    full = dataclasses.replace(sample, **{stem: plane.to(torch.uint16) if stem == "depth" else plane})
+    members = {name: data for name, data in full.to_members().items() if name != f"{stem}000.png"}
+    with pytest.raises(DataError, match=rf"lacks '{stem}000\.png'"):
+        TrainingSample.from_members("id0", members)
 
 
 def test_webp_keeps_every_value_where_nothing_covers_too() -> None:
