@@ -14,6 +14,7 @@ from gen3dface.data_synth.align import skin_weights
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.errors import DataError, EstimationError
 from gen3dface.estimators import estimate
+from gen3dface.files import file_sha256
 from gen3dface.heads import load_head_model
 from gen3dface.outputs.pictures import encode, to_bytes
 from gen3dface.photo import load_portrait
@@ -49,7 +50,7 @@ class Captures:
         if seed >= len(self._folders):
             raise DataError(f"There are {len(self._folders)} captures; identity {seed} was asked for.")
         folder, model = self._folders[seed], load_head_model()
-        views = squared(load_views(folder, _READ))
+        views = _loaded(folder)
         if views.masks.mean() > _MASKED:
             raise EstimationError(f"{folder.name}: the pictures have neither alpha nor masks.")
         found = find_face(views.tensor(), views.masks, views.cameras, model)
@@ -70,6 +71,16 @@ class Captures:
         return TrainingSample(f"capture-{seed:06d}", portrait, head, _bytes(views, self._size), cameras, provenance)
 
 
+def _loaded(folder: Path) -> MultiViewOutput:
+    """Raises `EstimationError` for what cannot be read: others are made nevertheless."""
+    try:
+        return squared(load_views(folder, _READ))
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files fail in whatever way they are read
+        raise EstimationError(f"{folder.name} cannot be read: {error}") from error
+
+
 def captures_in(folder: Path) -> list[Path]:
     """The captures' folders, by name. Raises `DataError` when there are none."""
     try:
@@ -81,11 +92,15 @@ def captures_in(folder: Path) -> list[Path]:
     return found
 
 
-def listing_hash(folder: Path) -> str:
-    """Of the captures' files by name and size."""
-    files = [p for capture in captures_in(folder) for p in sorted(capture.rglob("*")) if p.is_file()]
-    listing = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
-    return hashlib.sha256(repr(listing).encode()).hexdigest()
+def content_hash(folder: Path) -> str:
+    """Of the captures' files by name and content. Raises `DataError` when one cannot be read."""
+    found = hashlib.sha256()
+    try:
+        for path in (p for capture in captures_in(folder) for p in sorted(capture.rglob("*")) if p.is_file()):
+            found.update(f"{path.relative_to(folder)!r} {file_sha256(path)}\n".encode())
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read: {error}.") from error
+    return found.hexdigest()
 
 
 def squared(views: MultiViewOutput) -> MultiViewOutput:

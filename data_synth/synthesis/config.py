@@ -13,7 +13,7 @@ from pydantic import Field
 from gen3dface.cameras import RIGS
 from gen3dface.config_files import Section, read_config, validated
 from gen3dface.data_synth.sample_pictures import PictureFormat
-from gen3dface.errors import ConfigError
+from gen3dface.errors import ConfigError, DataError
 
 FORMAT = "gen3dface.synthesis.1"  # grows when the same settings give other bytes
 Angle = Annotated[float, Field(ge=0, le=90)]
@@ -58,12 +58,25 @@ class SynthConfig(Section):
     depth: bool = False
 
     def settled(self) -> SynthConfig:
-        """With the generator's place as seen from everywhere on this machine."""
+        """With the generator's place as seen from everywhere on this machine, and no more identities than captures.
+
+        Raises `DataError` where there are no captures, or all of them come before `first`.
+        """
         path = self.generator.path
         if path is None:
             return self
         chosen = self.generator.model_copy(update={"path": str(Path(path).absolute())})
-        return self.model_copy(update={"generator": chosen})
+        return self.model_copy(update={"generator": chosen, "identities": self._available()})
+
+    def _available(self) -> int:
+        if self.generator.kind != "folder":
+            return self.identities
+        from gen3dface.data_synth.synthesis.captures import captures_in
+
+        count = len(captures_in(Path(self.generator.path or "")))
+        if count <= self.first:
+            raise DataError(f"There are {count} captures; identity {self.first} was asked for.")
+        return min(self.identities, count - self.first)
 
     @property
     def shards(self) -> int:
@@ -79,17 +92,17 @@ class SynthConfig(Section):
     def fingerprint(self) -> str:
         """Of everything that the bytes of a shard depend on; more identities may be asked for later.
 
-        A generator counts by its checkpoint, captures by their files, wherever they lie. Raises `CheckpointError` or
-        `DataError` where there are none.
+        Captures are read for it, so ask once. A generator counts by its checkpoint, captures by their files, wherever
+        they lie. Raises `CheckpointError` or `DataError` where there are none.
         """
         values = self.model_dump(exclude={"identities": True, "generator": {"path"}})
         path = self.generator.path
         if self.generator.kind == "rendered":  # compiled loops and their plain twin differ in last bits
             values["compiled"] = bool(importlib.util.find_spec("numba"))
         if path is not None and self.generator.kind == "folder":
-            from gen3dface.data_synth.synthesis.captures import listing_hash
+            from gen3dface.data_synth.synthesis.captures import content_hash
 
-            values["captures"] = listing_hash(Path(path))
+            values["captures"] = content_hash(Path(path))
         elif path is not None:
             from gen3dface.data_synth.panohead.checkpoint import read_note
 

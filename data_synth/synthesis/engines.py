@@ -33,6 +33,7 @@ class Work:
     """What becomes of a shard.
 
     Args:
+        fingerprint: the configuration's.
         judge: `detector`, or the absolute path of a folder with CLIP: each shard is scored for pruning as soon as it
             is made. None: not.
         whole: shards that are there already and want scores only.
@@ -40,6 +41,7 @@ class Work:
 
     config: SynthConfig
     folder: Path
+    fingerprint: str
     judge: str | None = None
     whole: frozenset[int] = frozenset()
 
@@ -53,7 +55,8 @@ class Work:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return make_shard(self.config, self.folder, shard, _generator(self.config.model_dump_json()))
+            make = _generator(self.config.model_dump_json())
+            return make_shard(self.config, self.folder, shard, make, self.fingerprint)
         finally:
             torch.set_num_threads(threads)
 

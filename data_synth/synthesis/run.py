@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,7 @@ from gen3dface.data_synth.synthesis.config import SynthConfig
 from gen3dface.data_synth.synthesis.engines import Work, by_processes, by_ray, scorer_name
 from gen3dface.data_synth.synthesis.preview import PREVIEWED, contact_sheet
 from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, sweep
-from gen3dface.errors import DataError, Gen3DFaceError, OutputError
+from gen3dface.errors import ConfigError, DataError, Gen3DFaceError, OutputError
 from gen3dface.files import write_atomically, write_failure
 from gen3dface.outputs.pictures import encode
 
@@ -47,18 +49,23 @@ def synthesise(
 
     Raises:
         CheckpointError: the judge's folder holds no CLIP; nothing was made then.
+        ConfigError: the environment's RANK or WORLD_SIZE is no number.
         DataError: the folder belongs to another synthesis, or too many workers died.
         OutputError: it cannot be written, or the disk is full.
     """
-    config = config.settled()
+    asked, config = config.identities, config.settled()
+    if config.identities < asked:
+        logger.warning("there are %d captures for the %d identities", config.identities, asked)
     judge = judge if judge in (None, DETECTOR) else str(Path(judge).absolute())
     scorer = scorer_name(judge) if judge else None
-    _claim(config, out)
-    sweep(out)
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = _own_rank()
     hidden = not progress or rank > 0
-    missing, unscored = _wanted(config, out, range(rank, config.shards, ranks), scorer, hidden)
-    work, shards = Work(config, out, judge, frozenset(unscored)), sorted([*missing, *unscored])
+    fingerprint = config.fingerprint
+    _claim(config, fingerprint, out)
+    sweep(out)
+    work = Work(config, out, fingerprint, judge)
+    missing, unscored = _wanted(work, range(rank, config.shards, ranks), scorer, hidden)
+    work, shards = replace(work, whole=frozenset(unscored)), sorted([*missing, *unscored])
     made = by_ray(work, shards) if engine == "ray" else by_processes(work, shards, workers)
     notes, seeds = [], sum(len(config.seeds(shard)) for shard in missing)
     with tqdm(total=seeds, desc="identities", unit="head", disable=hidden) as bar:
@@ -72,13 +79,24 @@ def synthesise(
     return notes
 
 
-def _wanted(
-    config: SynthConfig, out: Path, shards: range, scorer: str | None, hidden: bool
-) -> tuple[list[int], list[int]]:
+def _own_rank() -> tuple[int, int]:
+    """This process's number, and how many there are. Raises `ConfigError`."""
+    texts = {name: os.environ.get(name, usual) for name, usual in (("RANK", "0"), ("WORLD_SIZE", "1"))}
+    for name, text in texts.items():
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise ConfigError(f"{name} is {text!r} in the environment, expected a whole number.")
+    rank, ranks = (int(text) for text in texts.values())
+    if rank >= ranks:
+        raise ConfigError(f"RANK is {rank} of a WORLD_SIZE of {ranks} in the environment; ranks count from 0.")
+    return rank, ranks
+
+
+def _wanted(work: Work, shards: range, scorer: str | None, hidden: bool) -> tuple[list[int], list[int]]:
     """The shards that have to be made (again), and those that only want scores."""
     missing, unscored = [], []
     for shard in tqdm(shards, "looking at shards", disable=hidden):
-        fault, tar = fault_of(config, out, shard), shard_path(out, shard)
+        fault = fault_of(work.config, work.folder, shard, work.fingerprint)
+        tar = shard_path(work.folder, shard)
         if fault:
             logger.warning("%s; it is made again", fault)
         if fault is not None:
@@ -97,19 +115,19 @@ def _show(out: Path, shard: Path) -> None:
         logger.warning("%s was not written: %s", _PREVIEW, error)
 
 
-def _claim(config: SynthConfig, out: Path) -> None:
+def _claim(config: SynthConfig, fingerprint: str, out: Path) -> None:
     """Note in the folder what it holds, so that nothing else is ever mixed in."""
     path = out / _CONFIG
     try:
         out.mkdir(parents=True, exist_ok=True)
         if path.exists():
             found = json.loads(path.read_text())
-            if found.get("fingerprint") != config.fingerprint:
+            if found.get("fingerprint") != fingerprint:
                 raise DataError(f"{out} holds another synthesis ({found.get('config')}); choose another folder.")
             return
     except OSError as error:
         raise OutputError(write_failure(out, error)) from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it if the folder is this synthesis's.") from error
-    values = {"fingerprint": config.fingerprint, "config": config.model_dump(exclude={"identities"})}
+    values = {"fingerprint": fingerprint, "config": config.model_dump(exclude={"identities"})}
     write_atomically(path, json.dumps(values, indent=1, sort_keys=True).encode())

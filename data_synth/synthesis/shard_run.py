@@ -24,9 +24,10 @@ from gen3dface.errors import (
     FaceTooSmallError,
     HeadError,
     NoFaceError,
+    OutputError,
     PortraitError,
 )
-from gen3dface.files import file_sha256, write_atomically
+from gen3dface.files import file_sha256, write_atomically, write_failure
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +71,10 @@ def read_note(path: Path) -> Note:
         raise DataError(f"{path.name} is damaged: {error}") from error
 
 
-def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
+def fault_of(config: SynthConfig, folder: Path, shard: int, fingerprint: str) -> str | None:
     """Why a shard has to be made (again); None where it is what it should be, to the last byte.
 
-    An empty text means that nothing of it is there yet.
+    fingerprint: of the configuration. An empty text means that nothing of it is there yet.
     """
     path, tar = note_path(folder, shard), shard_path(folder, shard)
     if not path.exists():
@@ -81,7 +82,7 @@ def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
     seeds = config.seeds(shard)
     try:
         note = read_note(path)
-        if (note.fingerprint, note.first) != (config.fingerprint, seeds.start) or note.seeds < len(seeds):
+        if (note.fingerprint, note.first) != (fingerprint, seeds.start) or note.seeds < len(seeds):
             return f"{tar.name} has other identities"
         if note.made and file_sha256(manifest_path(tar)) != note.manifest:
             return f"{tar.name} has another manifest than it was made with"
@@ -92,26 +93,38 @@ def fault_of(config: SynthConfig, folder: Path, shard: int) -> str | None:
     return None
 
 
-def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity) -> Note:
+def make_shard(config: SynthConfig, folder: Path, shard: int, make: MakeIdentity, fingerprint: str) -> Note:
     """Make a shard from its seeds alone. What was there before is replaced once the new one is whole.
+
+    fingerprint: of the configuration.
 
     Raises:
         OutputError: the folder cannot be written or the disk is full; nothing half-written stays.
+        DataError: the generator cannot read what it needs.
     """
     seeds, skipped = config.seeds(shard), dict[str, str]()
-    note_path(folder, shard).unlink(missing_ok=True)
+    tar = shard_path(folder, shard)
+    _remove(note_path(folder, shard))
     samples = _samples(seeds, make, skipped)
     made = 0
     first = next(samples, None)
     if first is not None:
         made = len(write_shard(folder, shard, itertools.chain([first], samples), config.pictures).samples)
     else:
-        for leftover in (shard_path(folder, shard), manifest_path(shard_path(folder, shard))):
-            leftover.unlink(missing_ok=True)
-    digest = file_sha256(manifest_path(shard_path(folder, shard))) if made else None
-    note = Note(config.fingerprint, seeds.start, len(seeds), made, digest, skipped)
+        _remove(tar, manifest_path(tar))
+    digest = file_sha256(manifest_path(tar)) if made else None
+    note = Note(fingerprint, seeds.start, len(seeds), made, digest, skipped)
     write_atomically(note_path(folder, shard), json.dumps(asdict(note), indent=1, sort_keys=True).encode())
     return note
+
+
+def _remove(*paths: Path) -> None:
+    """Those that are there. Raises `OutputError`."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(write_failure(path, error)) from error
 
 
 def sweep(folder: Path) -> None:
@@ -131,4 +144,6 @@ def _samples(seeds: range, make: MakeIdentity, skipped: dict[str, str]) -> Itera
             logger.info("identity %d is left out: %s", seed, error)
             skipped[str(seed)] = str(error)
             continue
+        except OSError as error:  # of the generator's files; it is not the shard that cannot be written
+            raise DataError(f"Identity {seed} cannot be made: {error}.") from error
         yield sample

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.rendered.people.skin_library import Skin
-from gen3dface.data_synth.synthesis.captures import Captures, captures_in, listing_hash, squared
+from gen3dface.data_synth.shard_set import ShardSet
+from gen3dface.data_synth.synthesis import engines
+from gen3dface.data_synth.synthesis.captures import Captures, captures_in, content_hash, squared
 from gen3dface.data_synth.synthesis.config import SynthConfig
+from gen3dface.data_synth.synthesis.run import synthesise
 from gen3dface.errors import DataError, EstimationError
 from gen3dface.heads import load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
@@ -78,13 +81,40 @@ def test_what_cannot_be_used_is_named(skins: tuple[Skin, ...], tmp_path: Path) -
             captures_in(nowhere)
 
 
+def test_one_damaged_capture_does_not_end_the_run(skins: tuple[Skin, ...], tmp_path: Path) -> None:
+    """Whatever is wrong with it, it is named; and no more identities are asked for than there are captures."""
+    whole, captures = capture(skins[0], around(256)), tmp_path / "captures"
+    for name in ("anna", "bert", "cora", "dora", "emma"):
+        whole.save(captures / name)
+    (captures / "anna" / "cameras.json").write_text("{")
+    (captures / "bert" / "views" / "001.png").write_bytes(b"junk")
+    (captures / "cora" / "cameras.json").write_bytes(b"[" * 100_000)
+    for path in (captures / "emma").glob("*.json"):
+        path.unlink()
+    engines._generator.cache_clear()
+    values = {"identities": 1000, "size": 32, "generator": {"kind": "folder", "path": str(captures)}}
+    (note,) = synthesise(SynthConfig.model_validate(values), tmp_path / "out", progress=False)
+    engines._generator.cache_clear()
+    assert (note.seeds, note.made, sorted(note.skipped)) == (5, 1, ["0", "1", "2", "4"])
+    for number, name in enumerate(("anna", "bert", "cora", "dora", "emma")):
+        assert name in note.skipped.get(str(number), "dora")
+    assert ShardSet(tmp_path / "out").keys == ["capture-000003"]
+    with pytest.raises(DataError, match="5 captures"):
+        synthesise(SynthConfig.model_validate({**values, "first": 5}), tmp_path / "more", progress=False)
+
+
 def test_other_captures_are_another_synthesis(tmp_path: Path) -> None:
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "a.png").write_bytes(b"1")
     wanted = SynthConfig.model_validate({"identities": 1, "generator": {"kind": "folder", "path": str(tmp_path)}})
-    before, listing = wanted.fingerprint, listing_hash(tmp_path)
+    before, listing = wanted.fingerprint, content_hash(tmp_path)
     (tmp_path / "anna" / "b.png").write_bytes(b"2")
-    assert wanted.fingerprint != before and listing_hash(tmp_path) != listing
+    assert wanted.fingerprint != before and content_hash(tmp_path) != listing
+    larger = wanted.fingerprint
+    (tmp_path / "anna" / "b.png").write_bytes(b"3")  # of the same size
+    assert wanted.fingerprint not in (before, larger)
+    (tmp_path / "anna" / "b.png").unlink()
+    assert wanted.fingerprint == before
 
 
 def test_squared_pictures_show_points_where_they_were() -> None:

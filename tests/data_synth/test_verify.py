@@ -23,7 +23,7 @@ CONFIG = SynthConfig.model_validate({"identities": 4, "per_shard": 2})
 def folder(tmp_path: Path) -> Path:
     """Two shards with manifests and notes."""
     for shard in range(2):
-        make_shard(CONFIG, tmp_path, shard, lambda seed: random_sample(f"id{seed}", seed))
+        make_shard(CONFIG, tmp_path, shard, lambda seed: random_sample(f"id{seed}", seed), "")
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def test_whole_shards_have_no_faults(folder: Path) -> None:
     def fails(seed: int) -> Any:
         raise EstimationError("no face")
 
-    make_shard(CONFIG, folder, 1, fails)  # a shard without identities is its note alone
+    make_shard(CONFIG, folder, 1, fails, "")  # a shard without identities is its note alone
     assert list(verify_shards(folder)) == []
 
 
