@@ -229,6 +229,56 @@ def test_a_folder_that_cannot_be_written_is_named(quick: list[int], tmp_path: Pa
         synthesise(config(), tmp_path / "file" / "below", progress=False)
 
 
+@pytest.mark.parametrize("victim", ["shard-000001.note.json", "shard-000000.tar"])
+def test_a_file_that_cannot_be_removed_is_named(
+    quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    """As in a folder that may be read only; root's rights would hide it."""
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name == victim and path.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        unlink(path, missing_ok)
+
+    first = config(first=7, identities=2, per_shard=1)  # seed 7 gives nothing
+    synthesise(first, tmp_path, progress=False)
+    if victim.endswith(".tar"):
+        (tmp_path / "shard-000000.note.json").unlink()
+        (tmp_path / victim).write_bytes(b"left over")
+    else:
+        (tmp_path / victim).write_text("{")
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OutputError, match=rf"{victim}.*Permission denied"):
+        synthesise(first, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_file_that_the_generator_lacks_is_no_full_disk(
+    quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def make(seed: int) -> TrainingSample:
+        if seed == number:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/data/skin.png")
+        return random_sample(f"id{seed}", seed)
+
+    monkeypatch.setattr(engines, "open_generator", lambda config, device: make)
+    with pytest.raises(DataError, match=rf"Identity {number} .*skin\.png") as caught:
+        synthesise(config(), tmp_path, progress=False)
+    engines._generator.cache_clear()
+    assert "space" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("WORLD_SIZE", "0"), ("RANK", "-1"), ("RANK", "4")])
+def test_ranks_that_are_none_are_named(
+    quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"RANK.*{value}|{name}.*{value}"):
+        synthesise(config(), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_the_machine_s_fault_ends_the_run(
     quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
