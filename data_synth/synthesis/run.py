@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from gen3dface.data_synth.prune.scoring import DETECTOR, is_scored
 from gen3dface.data_synth.shards import read_entry, read_manifest, shard_path
 from gen3dface.data_synth.synthesis.config import SynthConfig
-from gen3dface.data_synth.synthesis.engines import Work, by_processes, by_ray, scorer_name
+from gen3dface.data_synth.synthesis.engines import Work, by_processes, scorer_name
 from gen3dface.data_synth.synthesis.preview import PREVIEWED, contact_sheet
+from gen3dface.data_synth.synthesis.ray_engine import by_ray
 from gen3dface.data_synth.synthesis.shard_run import Note, fault_of, sweep
 from gen3dface.errors import ConfigError, DataError, Gen3DFaceError, OutputError
 from gen3dface.files import write_atomically, write_failure

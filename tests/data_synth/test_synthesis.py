@@ -1,13 +1,11 @@
 """A synthesis gives the same bytes however it was shared out, broken off or damaged on the way."""
 
-import contextlib
 import errno
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -354,36 +352,6 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
     (tmp_path / "broken" / "shard-000001.tar").write_bytes(b"")
     result = CliRunner().invoke(cli.app, ["synth", "verify", str(tmp_path / "broken")])
     assert result.exit_code == 1 and "shard-000001.tar" in result.stderr
-
-
-@pytest.mark.usefixtures("skins")
-def test_ray_s_workers_make_the_same_and_may_die(tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray", reason="Ray is in the extra `scale`, which neither `dev` nor `synth` asks for")
-    pytest.importorskip("pyarrow", reason="Ray Data needs it; it is in the extra `scale` too")
-    wanted = SynthConfig.model_validate(RENDERED)
-    synthesise(wanted, tmp_path / "alone", judge="detector", progress=False)
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    try:
-        killer = threading.Thread(target=_kill_a_worker)
-        killer.start()
-        synthesise(wanted, tmp_path / "ray", engine="ray", judge="detector", progress=False)
-        killer.join()
-    finally:
-        ray.shutdown()
-    assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
-    assert len(list((tmp_path / "ray").glob("*.scores.json"))) == 3
-
-
-def _kill_a_worker() -> None:
-    """The first that works on a shard."""
-    for _ in range(6000):
-        for name in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if name.read_bytes().startswith(b"ray::MapWorker(Map(_Maker"):
-                    os.kill(int(name.parent.name), signal.SIGKILL)
-                    return
-        time.sleep(0.02)
-    raise AssertionError("no worker of Ray's was seen")
 
 
 @pytest.mark.parametrize(
