@@ -6,7 +6,7 @@ its views, which is most of the work; noise is constant, so that all views show 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -170,7 +170,7 @@ class Generator(nn.Module):
         return Shown(image, raw, depth, opacity * (1 + 2 * _SHARP) - _SHARP)
 
     def _convolutions(self, like: Tensor) -> AbstractContextManager[None]:
-        return torch.autocast(like.device.type, torch.bfloat16, enabled=self.in_bfloat16)
+        return torch.autocast(like.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext()
 
     def camera_shift(self, z: Tensor, c: Tensor) -> Tensor:
         """What PanoHead adds to the cameras' places [B, 3] while it trains (camera self-adaptation)."""
