@@ -9,8 +9,9 @@ from torch import Tensor
 
 _MOST = 1.5  # times brighter or darker that a view is made: what differs by more is another thing, not its light
 _SHIFT = 0.1  # most that is added to its colours
-_PRIOR = 0.01  # lambda: what the views' overlaps do not tell stays as it is
-_DARK = 1e-6  # share of the greatest e_n that each is taken to have at least
+_PRIOR = 0.03  # lambda: what the views' overlaps do not tell stays as it is
+_DARK = 1e-3  # brightness below which colours are noise
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,25 @@ class Exposures:
 
 
 def common_gains(colours: Tensor, weights: Tensor) -> Tensor:
-    """The gains [N] that bring views' colours nearest to their mean, from all overlaps at once:
+    """The gains g = exp(x) [N] that make views alike in what pairs of them see, from all overlaps at once:
 
-        min_g  sum_v sum_n w_nv |g_n c_nv - sum_m w_mv g_m c_mv|^2 + lambda sum_n e_n (g_n - 1)^2,
+        min_x  sum_{n<m} m_nm (x_n - x_m + log(b_nm / b_mn))^2 + lambda sum_n x_n^2 sum_m m_nm,
 
-    with e_n = sum_v w_nv |c_nv|^2, and b_n = sum_v w_nv |c_nv|_1 so that sum_n b_n g_n = sum_n b_n: the head as a whole
-    grows neither paler nor darker.
+    with m_nm = sum_v w_nv w_mv, and b_nm = sum_v w_nv w_mv |c_nv|_1 what view n shows of what m sees too. Brightnesses
+    are compared, no colours: fitting these would darken the views that agree least. In the end g is scaled so that
+    sum_n b_n g_n = sum_n b_n, b_n = sum_v w_nv |c_nv|_1: the head as a whole grows neither paler nor darker.
 
     Args:
         colours: [N, 3, V] of points. weights: [N, V] how far each view tells of each point; a point's sum to 1 or 0.
     """
-    seen = (weights[:, None] * colours).flatten(1).double()
-    energy, light = (seen * colours.flatten(1)).sum(1), seen.sum(1)
-    if float(light.sum()) <= 0:
-        return torch.ones_like(colours[:, 0, 0])
-    prior = _PRIOR * energy.clamp(min=_DARK * float(energy.max()))  # a view that tells nothing stays as it is
-    apart = (energy + prior).diag() - seen @ seen.T
-    system = torch.cat([torch.cat([apart, light[:, None]], 1), torch.cat([light, light.new_zeros(1)])[None]])
-    wanted = torch.cat([prior, light.sum()[None]])
-    return torch.linalg.solve(system, wanted)[:-1].to(colours)
+    weight = weights.double()
+    light = colours.double().mean(1).clamp(min=_DARK) * weight
+    shared, shown = weight @ weight.T, light @ weight.T
+    shared.fill_diagonal_(0)
+    apart = torch.where(shared > 0, (shown / shown.T).log(), 0.0)
+    mass = shared.sum(1)
+    pull = _PRIOR * mass + _TINY
+    found = torch.linalg.solve((mass + pull).diag() - shared, -(shared * apart).sum(1))
+    gain, total = found.exp(), light.sum(1)
+    scale = total.sum() / (total * gain).sum() if float(total.sum()) > 0 else 1.0
+    return torch.where(mass > 0, scale * gain, 1.0).to(colours)
