@@ -110,3 +110,26 @@ def prune(
     typer.echo(
         f"{len(chosen.kept)} of {len(scores)} identities kept: {write_report(folder, scores, chosen, thresholds)}"
     )
+
+
+@app.command("mesh")
+def mesh(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A generator that `gen3dface convert` wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A .glb or .ply.")],
+    seed: Annotated[int, typer.Option(min=0, help="The identity's number.")] = 0,
+    psi: Annotated[float, typer.Option(min=0, max=1, help="Truncation: 0 is the mean head.")] = 0.7,
+    yaw: Annotated[float, typer.Option(min=0, max=90, help="Degrees to each side of the photo, as in --set.")] = 45.0,
+    resolution: Annotated[int, typer.Option(min=16, max=512, help="Grid points a side.")] = 256,
+) -> None:
+    """The shape of a generator's head in metres, in the frame of the head that is estimated in its photo.
+
+    With the same psi and yaw it is the head that `gen3dface synth` makes of that number (defaults: --config panohead).
+    """
+    from gen3dface.data_synth.panohead.mesh import SUFFIXES, write_mesh
+    from gen3dface.data_synth.panohead.samples import HeadSampler, Sampling
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"--out must end in {' or '.join(SUFFIXES)}")
+    vertices, faces = HeadSampler.open(folder, Sampling(psi=psi, yaw=yaw)).mesh(seed, resolution)
+    write_mesh(vertices, faces, out)
+    typer.echo(f"{out}: {len(vertices)} vertices, {len(faces)} triangles")

@@ -93,13 +93,13 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
-def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
+def load_generator(folder: Path, kind: str | None = None) -> tuple[Generator, dict[str, Any]]:
     """The generator of a folder that `convert_generator` wrote, in evaluation mode, and the folder's note.
 
     Raises:
-        CheckpointError: files are missing or damaged, or weights and configuration do not fit.
+        CheckpointError: files are missing or damaged, weights and configuration do not fit, or it is of another kind.
     """
-    note = read_note(folder)
+    note = read_note(folder, kind)
     try:
         config = config_from(note)
         if file_sha256(folder / _WEIGHTS) != note["weights"]:
@@ -110,10 +110,10 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, Any]]:
     return _filled(config, state, str(folder)).for_inference(), note
 
 
-def read_note(folder: Path) -> dict[str, Any]:
+def read_note(folder: Path, kind: str | None = None) -> dict[str, Any]:
     """What `convert_generator` noted: kind, licence, sha256 of the pickle and of the weights, shape.
 
-    Raises `CheckpointError`; the shape is checked by `load_generator`.
+    Raises `CheckpointError`, also when it is not of the kind asked for; the shape is checked by `load_generator`.
     """
     try:
         with open(folder / _CONFIG, "rb") as file:
@@ -123,6 +123,8 @@ def read_note(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"'{folder}' is no generator of this package.")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"'{folder}' holds no generator ({error!r}); convert its checkpoint again.") from error
+    if kind not in (None, note["kind"]):
+        raise CheckpointError(f"'{folder}' holds a generator of the kind {note['kind']}, not {kind}.")
     return note
 
 

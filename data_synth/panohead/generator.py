@@ -171,8 +171,3 @@ class Generator(nn.Module):
 
     def _convolutions(self, like: Tensor) -> AbstractContextManager[None]:
         return torch.autocast(like.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext()
-
-    def camera_shift(self, z: Tensor, c: Tensor) -> Tensor:
-        """What PanoHead adds to the cameras' places [B, 3] while it trains (camera self-adaptation)."""
-        shift: Tensor = self.t_mapping(z, c)
-        return shift

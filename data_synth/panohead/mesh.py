@@ -1,16 +1,23 @@
-"""A generator's head as a mesh, where its density crosses a level."""
+"""A generator's head as a mesh, where its density crosses a level, and as a file."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+import trimesh
 from skimage.measure import marching_cubes
 from torch import Tensor
+from trimesh.exchange.gltf import export_glb
+from trimesh.exchange.ply import export_ply
 
 from gen3dface.data_synth.panohead.generator import Generator
-from gen3dface.errors import EstimationError
+from gen3dface.errors import ConfigError, EstimationError
+from gen3dface.files import write_atomically
 from gen3dface.similarity import Similarity
 
+SUFFIXES = (".glb", ".ply")
 LEVEL = 10.0  # of the density before its softplus: opaque within a hundredth of the cube's side
 _CHUNK = 1 << 18  # points looked up together
 
@@ -42,3 +49,17 @@ def head_mesh(
     there = torch.from_numpy(vertices.copy()).float() + axis[0]
     # density grows inward, so marching cubes' triangles have to be turned to face outward
     return placed(there), torch.from_numpy(np.ascontiguousarray(faces[:, ::-1]).astype(np.int64))
+
+
+def write_mesh(vertices: Tensor, faces: Tensor, path: Path) -> None:
+    """Write a mesh with smooth normals, in the format that the suffix names.
+
+    Raises:
+        ConfigError: another suffix than `SUFFIXES`. OutputError: it cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"A mesh is written as {' or '.join(SUFFIXES)}, not as '{path.name}'.")
+    mesh = trimesh.Trimesh(vertices.numpy(), faces.numpy(), process=False)
+    content = export_glb(mesh, include_normals=True) if suffix == ".glb" else export_ply(mesh, vertex_normal=True)
+    write_atomically(path, content)

@@ -15,12 +15,13 @@ from torch import Tensor
 from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.panohead.checkpoint import load_generator
 from gen3dface.data_synth.panohead.generator import Generator, Identity, Shown
+from gen3dface.data_synth.panohead.mesh import head_mesh
 from gen3dface.data_synth.sample import TrainingSample, packed_depth
 from gen3dface.errors import EstimationError
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.heads import load_head_model
 from gen3dface.outputs.pictures import encode, to_bytes
-from gen3dface.photo import load_portrait
+from gen3dface.photo import Portrait, load_portrait
 from gen3dface.raster import rasterize
 from gen3dface.similarity import Similarity
 
@@ -85,6 +86,21 @@ class Sampling:
     bfloat16: bool = False
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A generator's head, its photo from yaw and pitch (degrees), and the head that the estimator sees in it.
+
+    placed: from the generator's world to the estimated head's, in metres.
+    """
+
+    identity: Identity
+    portrait: Portrait
+    head: HeadFit
+    placed: Similarity
+    yaw: float
+    pitch: float
+
+
 class HeadSampler:
     """`MakeIdentity` of a converted generator."""
 
@@ -95,42 +111,61 @@ class HeadSampler:
         self._pivot = PIVOTS[note["kind"]]
 
     @classmethod
-    def open(cls, folder: Path, sampling: Sampling, device: str = "cpu") -> HeadSampler:
-        """Raises `CheckpointError` when the folder holds no generator."""
-        return cls(*load_generator(folder), sampling, device)
+    def open(cls, folder: Path, sampling: Sampling, device: str = "cpu", kind: str | None = None) -> HeadSampler:
+        """Raises `CheckpointError` when the folder holds no generator, or one of another kind."""
+        return cls(*load_generator(folder, kind), sampling, device)
 
     @torch.no_grad()
     def __call__(self, seed: int) -> TrainingSample:
         """Raises `NoFaceError`, `EstimationError` and others where the generator drew nothing that is a face."""
+        found = self._found(seed)
+        views, depth = self._views(found)
+        if (views[:, 3] > 127).float().mean((1, 2)).min() < _LEAST:
+            raise EstimationError("A view of the generator's head is empty.")
+        name, provenance = f"{self._note['kind']}-{seed:09d}", self._provenance(seed, found)
+        return TrainingSample(name, found.portrait, found.head, views, self._cameras, provenance, depth=depth)
+
+    @torch.no_grad()
+    def mesh(self, seed: int, resolution: int = 256) -> tuple[Tensor, Tensor]:
+        """A seed's head as vertices [V, 3] and faces [F, 3], placed as its sample's views are; see `head_mesh`.
+
+        Raises as `__call__` does: the estimator tells the metres and where the head is.
+        """
+        found = self._found(seed)
+        return head_mesh(self._generator, found.identity.planes, found.placed, resolution)
+
+    def _found(self, seed: int) -> _Found:
+        """A photo of a seed's head, and what the estimator finds in it."""
         random = np.random.default_rng([_STREAM, seed])
-        yaw, pitch = float(random.uniform(-self._wanted.yaw, self._wanted.yaw)), float(random.uniform(-_PITCH, _PITCH))
+        yaw, pitch = (float(random.uniform(-most, most)) for most in (self._wanted.yaw, _PITCH))
         photo = generator_cameras(torch.tensor([yaw]), torch.tensor([pitch]), self._pivot)
         identity = self.identity(seed)
         shot = self._shown(identity, photo)
-        name = f"{self._note['kind']}-{seed:09d}"
         portrait = load_portrait(encode(to_bytes(shot.image / 2 + 0.5)[0], "png"))
         head = estimate(portrait, focal=FOCAL * portrait.width)
         placed = placement(photo[0], head.camera, _scale(shot.depth[0, 0], shot.mask[0, 0], head))
-        cameras = numbers_of(placed.carried_back(self._cameras))
+        return _Found(identity, portrait, head, placed, yaw, pitch)
+
+    def _views(self, found: _Found) -> tuple[Tensor, Tensor | None]:
+        """Views and depth of a training sample."""
         pictures, maps = [], []
+        cameras = numbers_of(found.placed.carried_back(self._cameras))
         for numbers, camera in zip(cameras, self._cameras, strict=True):
-            shown = self._shown(identity, numbers[None])
+            shown = self._shown(found.identity, numbers[None])
             pictures.append(self._view(shown))
-            maps.append(self._depth(shown, camera) * placed.scale)
-        views = torch.cat(pictures)
-        if (views[:, 3] > 127).float().mean((1, 2)).min() < _LEAST:
-            raise EstimationError("A view of the generator's head is empty.")
-        provenance = {
+            maps.append(self._depth(shown, camera) * found.placed.scale)
+        return torch.cat(pictures), packed_depth(torch.cat(maps)) if self._wanted.depth else None
+
+    def _provenance(self, seed: int, found: _Found) -> dict[str, Any]:
+        return {
             "generator": f"gen3dface.{self._note['kind']}.1",
             "checkpoint": self._note["sha256"],
             "licences": [self._note["licence"]],
             "seed": seed,
             "psi": self._wanted.psi,
-            "yaw": round(yaw, 2),
-            "pitch": round(pitch, 2),
+            "yaw": round(found.yaw, 2),
+            "pitch": round(found.pitch, 2),
         }
-        depth = packed_depth(torch.cat(maps)) if self._wanted.depth else None
-        return TrainingSample(name, portrait, head, views, self._cameras, provenance, depth=depth)
 
     def identity(self, seed: int) -> Identity:
         """Planes and background of a seed's head, as w is when the head is seen from in front."""

@@ -1,15 +1,22 @@
 """Cameras of the generator's world in the head's, and whole samples of a stand-in whose head is known."""
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import trimesh
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from typer.testing import CliRunner
 
+from gen3dface import cli
 from gen3dface.cameras import Cameras, orbit, rig
+from gen3dface.data_synth.panohead import samples
 from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
+from gen3dface.data_synth.panohead.mesh import LEVEL
 from gen3dface.data_synth.panohead.rendering import RenderingConfig, camera_rays
 from gen3dface.data_synth.panohead.samples import (
     FOCAL,
@@ -105,6 +112,31 @@ def test_depth_is_that_of_the_estimated_head_s_surface(skins: tuple[Skin, ...]) 
         both = depth.isfinite() & found.mask
         assert both.float().mean() > 0.1
         assert (depth[both] - found.depth[both]).abs().median() < 0.008
+
+
+class FullBust(Bust):
+    """With a density: a ball of 0.2 units around the world's middle."""
+
+    config = SimpleNamespace(z_dim=4, rendering=RenderingConfig())
+
+    def points(self, planes: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        return at, LEVEL + 200 * (0.2 - at.norm(dim=-1, keepdim=True))
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply"])
+def test_the_mesh_lies_in_the_head_s_frame_in_metres(
+    skins: tuple[Skin, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """A stand-in whose world is the head's frame with a unit of 0.6 m: its ball is one of 0.12 m in the file."""
+    monkeypatch.setattr(samples, "load_generator", lambda folder, kind: (FullBust(skins[0]), NOTE))
+    out = tmp_path / f"head{suffix}"
+    arguments = ["synth", "mesh", str(tmp_path), "--seed", "3", "--yaw", "20", "--resolution", "48", "-o", str(out)]
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    mesh = trimesh.load(out, force="mesh")
+    assert mesh.is_watertight and mesh.volume == pytest.approx(4 / 3 * math.pi * 0.12**3, rel=0.15)
+    assert np.linalg.norm(mesh.center_mass) < 0.012
+    assert CliRunner().invoke(cli.app, [*arguments[:-1], str(tmp_path / "head.stl")]).exit_code == 2
 
 
 def test_bfloat16_draws_the_same_picture() -> None:
