@@ -3,7 +3,8 @@
     python benchmarks/kills.py [--identities 60] [--kills 20] [--workers 1]
 
 Small rendered heads, two a shard. Each run is killed (SIGKILL, with its workers) after a random time, and started again
-with the same command; the last one may finish. Seconds are of the kills' randomness alone, not measured.
+with the same command; the last one may finish. The exit code is 1 when bytes differ.
+Seconds are of the kills' randomness alone, not measured.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
         first, second = ({p.name: p.read_bytes() for p in f.glob("shard-*")} for f in (broken, whole))
         left = [p.name for p in broken.iterdir() if p.name not in {*first, "synthesis.json", "preview.jpg"}]
         sys.stdout.write(f"{len(second)} files; equal to the last byte: {first == second}; left over: {left}\n")
+        sys.exit(0 if first == second else 1)
 
 
 def _started(folder: Path, arguments: argparse.Namespace) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gen3dface.cameras import RIGS
 from gen3dface.config_files import Section, read_config, validated
@@ -20,14 +20,15 @@ Angle = Annotated[float, Field(ge=0, le=90)]
 
 
 class GeneratorChoice(Section):
-    """Who makes the identities.
+    """Who makes the identities. What means nothing for a kind is refused.
 
     Args:
         kind: `rendered` (people drawn by `gen3dface.data_synth.rendered`), `panohead`, `eg3d`, or `folder` (your own
             captures).
         path: of a generator that `gen3dface convert` wrote, or of captures, a folder each; none for `rendered`.
         licence: of captures.
-        psi: truncation of its w. yaw: degrees to each side from which the photo is taken.
+        psi: truncation of w, of `panohead` and `eg3d`. yaw: degrees to each side from which the photo is taken; not of
+            captures.
         bfloat16: of `panohead` and `eg3d`, whose convolutions are then faster on a GPU.
     """
 
@@ -38,12 +39,25 @@ class GeneratorChoice(Section):
     yaw: Angle = 60.0
     bfloat16: bool = False
 
+    @model_validator(mode="after")
+    def _means_something(self) -> GeneratorChoice:
+        unmeant = {"rendered": ("licence", "psi", "bfloat16"), "folder": ("psi", "yaw", "bfloat16")}
+        _refuse(self, unmeant.get(self.kind, ("licence",)), self.kind)
+        return self
+
+
+def _refuse(section: Section, names: tuple[str, ...], kind: str) -> None:
+    """Raises ValueError for the first of some fields that is not as usual."""
+    for name in names:
+        if getattr(section, name) != type(section).model_fields[name].default:
+            raise ValueError(f"{name} means nothing for {kind}")
+
 
 class SynthConfig(Section):
     """What is made: identities number `first` to `first + identities - 1`, each from its number alone.
 
     Args:
-        views: a rig's name. size: px of a view. per_shard: identities of a shard.
+        views: a rig's name; captures have their own. size: px of a view. per_shard: identities of a shard.
         pictures: `webp` is lossless too, smaller, and slower to make. depth: keep depth maps, where the generator has
             them (`folder` has none).
     """
@@ -56,6 +70,12 @@ class SynthConfig(Section):
     per_shard: Annotated[int, Field(ge=1, le=10_000)] = 16
     pictures: PictureFormat = "png"
     depth: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> SynthConfig:
+        if self.generator.kind == "folder":
+            _refuse(self, ("views", "depth"), "folder")
+        return self
 
     def settled(self) -> SynthConfig:
         """With the generator's place as seen from everywhere on this machine, and no more identities than captures.
@@ -103,10 +123,12 @@ class SynthConfig(Section):
             from gen3dface.data_synth.synthesis.captures import content_hash
 
             values["captures"] = content_hash(Path(path))
-        elif path is not None:
+        elif path is not None and self.generator.kind != "rendered":
             from gen3dface.data_synth.panohead.checkpoint import read_note
 
-            values["checkpoint"] = read_note(Path(path))  # with the sha256 of its weights, which loading checks
+            values["checkpoint"] = read_note(
+                Path(path), self.generator.kind
+            )  # with the sha256 of its weights, which loading checks
         values["format"] = FORMAT
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -38,7 +38,7 @@ def open_generator(config: SynthConfig, device: str = "cpu") -> MakeIdentity:
     from gen3dface.data_synth.panohead.samples import HeadSampler, Sampling
 
     sampling = Sampling(config.views, config.size, choice.psi, choice.yaw, config.depth, choice.bfloat16)
-    return HeadSampler.open(Path(choice.path), sampling, device)
+    return HeadSampler.open(Path(choice.path), sampling, device, choice.kind)
 
 
 def _rendered(config: SynthConfig) -> MakeIdentity:

@@ -362,6 +362,14 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
         ({"identities": 0}, "identities"),
         ({"unknown": 1}, "unknown"),
         ({"generator.psi": 2}, r"generator\.psi"),
+        ({"generator.psi": 0.5}, "psi means nothing for rendered"),
+        ({"generator.bfloat16": True}, "bfloat16 means nothing for rendered"),
+        ({"generator.licence": "CC0"}, "licence means nothing for rendered"),
+        ({"generator.path": "x"}, r"generator\.path"),
+        ({"generator": {"kind": "folder", "path": "x", "yaw": 10}}, "yaw means nothing for folder"),
+        ({"generator": {"kind": "folder", "path": "x"}, "depth": True}, "depth means nothing for folder"),
+        ({"generator": {"kind": "folder", "path": "x"}, "views": "head360"}, "views means nothing for folder"),
+        ({"generator": {"kind": "eg3d", "path": "x", "licence": "CC0"}}, "licence means nothing for eg3d"),
     ],
 )
 def test_settings_that_do_not_hold_are_named(values: dict[str, object], named: str) -> None:

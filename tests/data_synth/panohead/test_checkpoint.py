@@ -22,6 +22,8 @@ from gen3dface.data_synth.panohead.generator import Generator, GeneratorConfig
 from gen3dface.data_synth.panohead.pickle_reader import read_pickle
 from gen3dface.data_synth.panohead.rendering import RenderingConfig
 from gen3dface.data_synth.synthesis.config import SynthConfig
+from gen3dface.data_synth.synthesis.generators import open_generator
+from gen3dface.data_synth.synthesis.run import synthesise
 from gen3dface.errors import CheckpointError, OutputError
 from gen3dface.files import file_sha256
 from tests.data_synth.panohead.official_pickle import Call, replacing_a_class, write_official
@@ -190,6 +192,15 @@ def test_nonsense_in_a_folder_s_note_is_refused(
     (out / "config.json").write_bytes(b"[" * 100_000)
     with pytest.raises(CheckpointError, match="holds no generator"):
         load_generator(out)
+
+
+def test_a_generator_of_another_kind_is_refused(official: tuple[Generator, Path], tmp_path: Path) -> None:
+    out = convert_generator("panohead", official[1], tmp_path / "out")
+    wrong = SynthConfig.model_validate({"identities": 1, "generator": {"kind": "eg3d", "path": str(out)}})
+    for asked in (lambda: synthesise(wrong, tmp_path / "made", progress=False), lambda: open_generator(wrong)):
+        with pytest.raises(CheckpointError, match="of the kind panohead, not eg3d"):
+            asked()
+    assert not (tmp_path / "made").exists()
 
 
 def test_other_weights_are_noticed_and_are_another_synthesis(official: tuple[Generator, Path], tmp_path: Path) -> None:
