@@ -88,7 +88,7 @@ def fit_field(
     device = torch.device(device or "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        field = SDFField(start.to(device), len(images)).to(device)
+        field = SDFField(start.to(device), len(images), trust=weights).to(device)
     weights = torch.ones(len(images)) if weights is None else weights
     pixels = Pixels(images.to(device), masks.to(device), cameras.to(device), start.side, weights.to(device))
     fit = _Fit(field, pixels, config)

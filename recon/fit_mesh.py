@@ -4,8 +4,9 @@ Photo-consistency and outlines, no pictures rendered:
 
     L = mean_v sum_n w_nv |g_n I_n(p_nv) - c_v| + m mean_q d_n(p_nq)^2,   c_v = sum_n w_nv g_n I_n(p_nv)
 
-with I_n the view n, p_nv where vertex v lies in it, g_n its exposure, w_nv how squarely it sees v (sum_n w_nv = 1), and
-d_n the distance to its mask's outline at points q of the mesh's own outline. What is seen by which view is found anew
+with I_n the view n, p_nv where vertex v lies in it, g_n its exposure, w_nv how squarely it sees v, times how much it
+counts (sum_n w_nv = 1), and d_n the distance to its mask's outline at points q of the mesh's own outline; the mean over
+these weighs views too. What is seen by which view is found anew
 every few steps; pictures are sharpened as the fit goes on. Vertices move in large steps (Nicolet et al., 2021), so that
 a surface stays smooth where nothing is to be seen.
 """
@@ -80,13 +81,16 @@ def fit_mesh(
     start: Mesh,
     config: MeshConfig = MeshConfig(),
     progress: bool = True,
+    trust: Tensor | None = None,
 ) -> FittedMesh:
     """The mesh that the views show; its triangles stay those of `start`.
 
     Args:
         images: [N, 3, S, S] in 0..1. masks: [N, 1, S, S] in 0..1. All on the device where it is fitted.
+        trust: [N] t_n, how much each view counts (default: all alike).
     """
-    fit = _Fit(images, masks, cameras, start, config)
+    trust = torch.ones(len(images)) if trust is None else trust
+    fit = _Fit(images, masks, cameras, start, config, (trust / trust.mean()).to(images))
     for step in tqdm(range(config.steps), desc="surface", unit="step", disable=not progress):
         fit.step(step)
     return fit.result()
@@ -95,8 +99,10 @@ def fit_mesh(
 class _Fit:
     """The state between steps."""
 
-    def __init__(self, images: Tensor, masks: Tensor, cameras: Cameras, start: Mesh, config: MeshConfig) -> None:
-        self.images, self.masks, self.cameras, self.config = images, masks, cameras, config
+    def __init__(
+        self, images: Tensor, masks: Tensor, cameras: Cameras, start: Mesh, config: MeshConfig, trust: Tensor
+    ) -> None:
+        self.images, self.masks, self.cameras, self.config, self.trust = images, masks, cameras, config, trust
         self.size = images.new_tensor([images.shape[-1], images.shape[-2]])
         self.faces = start.faces.to(images.device)
         self.edges = unique_edges(self.faces)
@@ -124,12 +130,13 @@ class _Fit:
 
     def _outlying(self, vertices: Tensor) -> Tensor:
         pixels = [self.cameras[[n]].project(o.points(vertices))[0] for n, o in enumerate(self.outlines)]
-        found = [self._sampled(self.apart[[n]], at).flatten() for n, at in enumerate(pixels)]
-        return torch.cat(found).square().sum() / max(1, sum(map(len, found)))
+        found = [self._sampled(self.apart[[n]], at).square().sum() for n, at in enumerate(pixels)]
+        count = self.trust @ self.trust.new_tensor([len(at) for at in pixels])
+        return self.trust @ torch.stack(found) / count.clamp(min=1)
 
-    def _mean(self, colours: Tensor) -> Tensor:
+    def _mean(self, colours: Tensor, weights: Tensor | None = None) -> Tensor:
         """[3, V] of the views [N, 3, V]."""
-        return (self.weights[:, None] * colours).sum(0)
+        return ((self.weights if weights is None else weights)[:, None] * colours).sum(0)
 
     def _sampled(self, pictures: Tensor, pixels: Tensor) -> Tensor:
         """[N, C, P] of pictures [N, C, H, W] at pixels [N, P, 2]."""
@@ -150,15 +157,16 @@ class _Fit:
             seen = (behind < depth[at] + _TOLERANCE) & ((pixels >= 0) & (pixels < self.size)).all(1)
             looks.append(seen * ((facing - _SLANT) / (1 - _SLANT)).clamp(min=0).square())
             self.outlines.append(outline_of(self.edges, facing, pixels, depth.isfinite()))
-        weights = torch.stack(looks)
-        self.told = (weights > _SQUARELY).sum(0) > 1
-        self.weights = weights / weights.sum(0).clamp(min=1e-6)
+        squarely = torch.stack(looks)
+        self.told = (squarely > _SQUARELY).sum(0) > 1
+        weights = self.trust[:, None] * squarely
+        self.weights, self.alike = (w / w.sum(0).clamp(min=1e-6) for w in (weights, squarely))
         self._expose(vertices)
 
     def _expose(self, vertices: Tensor) -> None:
         """The gain of each view that brings its colours nearest to the mean of all."""
         colours = self._sampled(self.pictures, self.cameras.project(vertices)[0])
-        self.gain = common_gains(colours, self.weights * self.told)[:, None, None]
+        self.gain = common_gains(colours, self.alike * self.told, self.trust)[:, None, None]
 
     def _sharpen(self, blur: float) -> None:
         if blur != self.blur:
@@ -176,9 +184,12 @@ class _Fit:
         return FittedMesh(mesh, spread.clamp(0, 1), exposures, self._explained(colours))
 
     def _explained(self, colours: Tensor) -> Explained:
-        """How far views' colours [N, 3, V] are what the others show, and in the end what all show."""
-        weight, mean = self.weights[:, None] * self.told, self._mean(colours)
-        others = (mean - self.weights[:, None] * colours) / (1 - self.weights[:, None]).clamp(min=1e-3)
+        """How far views' colours [N, 3, V] are what the others show, and in the end what all show.
+
+        All count alike here, so that one that counts more is no judge of the others.
+        """
+        weight, mean = self.alike[:, None] * self.told, self._mean(colours, self.alike)
+        others = (mean - self.alike[:, None] * colours) / (1 - self.alike[:, None]).clamp(min=1e-3)
         own = (weight * colours).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=1e-6)
         wrong, apart, left = ((weight * (colours - c).square()).sum((1, 2)) for c in (others, own, mean))
         return Explained.of(wrong, apart, weight.sum((1, 2)), left)

@@ -44,13 +44,19 @@ _ANCHOR = 1e-6  # weight that keeps vertices that nothing ties where they are
 
 
 def registered(
-    head: PosedModel, mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, model: HeadModel, size: int
+    head: PosedModel,
+    mesh: Mesh,
+    colour_at: ColourAt,
+    views: MultiViewOutput,
+    model: HeadModel,
+    size: int,
+    weights: Tensor | None = None,
 ) -> TexturedHead:
     """The model's mesh on the surface, with its 52 expressions, eyes and skeleton; its texture from the views.
 
     Args:
         head: where the views show the model. mesh: the surface. colour_at: its colours where no view sees it.
-        size: texels a side.
+        size: texels a side. weights: [N] of the views (default: all alike).
     """
     moved = wrapped(head.posed, mesh, model)
     device = views.masks.device
@@ -59,7 +65,7 @@ def registered(
     inner = inner_parts(model)
     base = plain_texture(surface, colour_at, size)
     base = _painted(base, surface, inner_colours(model).to(device), inner.to(device))
-    baked = bake(surface, pictures_of(views, device), base, (~inner | eyes).to(device))
+    baked = bake(surface, pictures_of(views, weights), base, (~inner | eyes).to(device))
     return TexturedHead(
         (head.rest + moved).numpy(),
         model.faces.numpy(),

@@ -22,8 +22,11 @@ class SDFField(nn.Module):
 
     Args:
         start: f_0. views: N pictures, whose exposures may differ: each has a gain and an offset for each colour.
+        trust: [N] how much each view counts for what the common exposure is (default: all alike).
         hidden: width of the two networks. geometry: features that the distance's network hands to the colour's.
     """
+
+    trust: Tensor
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class SDFField(nn.Module):
         encoding: HashEncoding | None = None,
         hidden: int = 64,
         geometry: int = 15,
+        trust: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.start = start
@@ -46,6 +50,8 @@ class SDFField(nn.Module):
         nn.init.zeros_(last.bias)
         self.gain = nn.Parameter(torch.zeros(views, 3))  # logarithms
         self.offset = nn.Parameter(torch.zeros(views, 3))
+        trust = torch.ones(views) if trust is None else trust.float().cpu()
+        self.register_buffer("trust", (trust / trust.sum())[:, None], persistent=False)
         self.levels = self.encoding.width // self.encoding.features
 
     def features(self, points: Tensor) -> Tensor:
@@ -81,5 +87,5 @@ class SDFField(nn.Module):
 
     def _exposures(self) -> tuple[Tensor, Tensor]:
         """Gains and offsets [N, 3] of the views."""
-        gain, offset = (p - p.mean(0) for p in (self.gain, self.offset))
+        gain, offset = (p - (self.trust * p).sum(0) for p in (self.gain, self.offset))
         return gain.exp(), offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +27,7 @@ from gen3dface.recon.posed_model import PosedModel
 from gen3dface.recon.registration import registered
 from gen3dface.recon.surface_texture import ColourAt, colours_of_field, colours_of_mesh, textured
 from gen3dface.recon.textured_head import TexturedHead
+from gen3dface.recon.view_weights import checked_weights, photo_weights
 from gen3dface.render import box_max
 
 logger = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class FittedSurface:
     head: PosedModel | None  # the head model where the views show it; None: no face was found
     seen: MultiViewOutput  # the views that fit together, at one exposure: they colour the surface
     exposures: Exposures  # that brought them to it
+    weights: Tensor  # [N] of these views
 
 
 def reconstruct_surface(
@@ -82,6 +85,7 @@ def reconstruct_surface(
     config: SurfaceConfig = SurfaceConfig(),
     *,
     model: HeadModel | None = None,
+    weights: Tensor | Sequence[float] | None = None,
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> TexturedHead:
@@ -91,6 +95,8 @@ def reconstruct_surface(
         views: at least three, with masks. Where they know their head, the surface starts from it, else from what the
             masks carve, with the head model's face and ears where the pictures show a face. model: that `views.head`
             belongs to, or that is fitted (default: OpenHead).
+        weights: [N] numbers above 0, how much each view counts in shape and texture (default: `photo_weights`, the more
+            the nearer to the photo that the head was estimated from; all alike where there was none).
         device: where the surface is fitted and the texture baked (default: the CPU). The same seed gives the same
             bytes on the CPU alone.
 
@@ -98,11 +104,13 @@ def reconstruct_surface(
         ReconstructionError: too few views, empty masks, numbers that are none, or views that do not fit together.
     """
     model = model or load_head_model()
-    found = fit_surface(views, config, model=model, progress=progress, device=device)
+    weights = photo_weights(views) if weights is None else weights
+    found = fit_surface(views, config, model=model, weights=weights, progress=progress, device=device)
+    size, counts = config.texture_size, found.weights
     if config.topology == "free":
-        return textured(found.mesh, found.colour_at, found.seen, config.texture_size)
+        return textured(found.mesh, found.colour_at, found.seen, size, counts)
     assert found.head is not None  # else `fit_surface` had raised
-    return registered(found.head, found.mesh, found.colour_at, found.seen, model, config.texture_size)
+    return registered(found.head, found.mesh, found.colour_at, found.seen, model, size, counts)
 
 
 def fit_surface(
@@ -110,15 +118,20 @@ def fit_surface(
     config: SurfaceConfig,
     *,
     model: HeadModel | None = None,
+    weights: Tensor | Sequence[float] | None = None,
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> FittedSurface:
-    """The surface that the views ask for, without its texture. Raises as `reconstruct_surface`."""
+    """The surface that the views ask for, without its texture; by default all count alike.
+
+    Arguments and errors are those of `reconstruct_surface`.
+    """
     views, model = _on_device(views, torch.device(device or "cpu")), model or load_head_model()
     _check(views.tensor().float(), views)
+    counts = checked_weights(weights, len(views))
     belongs = torch.ones(len(views), dtype=torch.bool)
     while True:
-        fitted, explained, kept = _fitted(views, belongs, config, model, progress)
+        fitted, explained, kept = _fitted(views, belongs, counts, config, model, progress)
         strays = kept[explained.strays]
         belongs[strays] = False
         few = (~belongs).sum() <= _STRAYS * len(views)
@@ -135,7 +148,7 @@ def fit_surface(
 
 
 def _fitted(
-    views: MultiViewOutput, belongs: Tensor, config: SurfaceConfig, model: HeadModel, progress: bool
+    views: MultiViewOutput, belongs: Tensor, weights: Tensor, config: SurfaceConfig, model: HeadModel, progress: bool
 ) -> tuple[FittedSurface, Explained, Tensor]:
     """The surface of the views that belong to each other, how well it explains them, and which they are."""
     rows = belongs.nonzero()[:, 0]
@@ -151,26 +164,36 @@ def _fitted(
             "The views show no face, so the head model's topology has no place in them: ask for topology 'free'."
         )
     fit = _fit_mesh if config.method == "mesh" else _fit_field
-    mesh, colour_at, exposures, explained = fit(seen, start, config, agreement.outline_weight, progress)
+    mesh, colour_at, exposures, explained = fit(seen, start, config, agreement.outline_weight, weights[kept], progress)
     matched = replace(seen, images=exposures.matched(seen.tensor(), masks))
-    return FittedSurface(mesh, colour_at, head, matched, exposures), explained, kept
+    return FittedSurface(mesh, colour_at, head, matched, exposures, weights[kept]), explained, kept
 
 
 def _fit_mesh(
-    views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
+    views: MultiViewOutput,
+    start: DistanceGrid,
+    config: SurfaceConfig,
+    outline_weight: float,
+    weights: Tensor,
+    progress: bool,
 ) -> tuple[Mesh, ColourAt, Exposures, Explained]:
     steps = replace(config.mesh, mask=outline_weight * config.mesh.mask)
     begun = extract_mesh(start, config.faces)
-    found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress)
+    found = fit_mesh(views.tensor(), views.masks, views.cameras, begun, steps, progress, weights)
     return found.mesh, colours_of_mesh(found.mesh, found.colours), found.exposures, found.explained
 
 
 def _fit_field(
-    views: MultiViewOutput, start: DistanceGrid, config: SurfaceConfig, outline_weight: float, progress: bool
+    views: MultiViewOutput,
+    start: DistanceGrid,
+    config: SurfaceConfig,
+    outline_weight: float,
+    weights: Tensor,
+    progress: bool,
 ) -> tuple[Mesh, ColourAt, Exposures, Explained]:
     steps = replace(config.field, mask=outline_weight * config.field.mask)
     device = views.masks.device
-    found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, progress=progress, device=device)
+    found = fit_field(views.tensor(), views.masks, views.cameras, start, steps, weights, progress, device)
     mesh = extract_mesh(snapshot(found.field, start, config.resolution), config.faces)
     return mesh, colours_of_field(found.field), found.field.exposures(), found.explained
 

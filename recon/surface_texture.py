@@ -26,14 +26,16 @@ _BLOCK = 0.04  # metres: xatlas charts cubes of this size each for itself, five 
 _WHOLE = 0.9  # coverage from which a pixel shows the head alone, and no white
 
 
-def textured(mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, size: int) -> TexturedHead:
+def textured(
+    mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, size: int, weights: Tensor | None = None
+) -> TexturedHead:
     """A mesh with an atlas of its own (xatlas), its texture blended from the views; `colour_at` tells the rest.
 
-    The mesh is on the CPU; the texture is made where the views are.
+    The mesh is on the CPU; the texture is made where the views are. weights: [N] of the views (default: all alike).
     """
     device, (faces, uvs, uv_faces) = views.masks.device, _charts(mesh)
     surface = Surface(*(t.to(device) for t in (mesh.vertices, faces, uvs, uv_faces)))
-    baked = bake(surface, pictures_of(views, device), plain_texture(surface, colour_at, size))
+    baked = bake(surface, pictures_of(views, weights), plain_texture(surface, colour_at, size))
     return TexturedHead(
         mesh.vertices.numpy(),
         faces.numpy(),
@@ -44,11 +46,11 @@ def textured(mesh: Mesh, colour_at: ColourAt, views: MultiViewOutput, size: int)
     )
 
 
-def pictures_of(views: MultiViewOutput, device: torch.device) -> list[Picture]:
-    """The views as what a texture is blended from."""
-    images, masks, cameras = views.tensor().to(device), views.masks.to(device), views.cameras.to(device)
-    alphas = ((masks[:, 0] - _WHOLE) / (1 - _WHOLE)).clamp(0, 1)
-    return [Picture(image, alpha, camera) for image, alpha, camera in zip(images, alphas, cameras, strict=True)]
+def pictures_of(views: MultiViewOutput, weights: Tensor | None = None) -> list[Picture]:
+    """The views as what a texture is blended from. weights: [N] (default: all alike)."""
+    alphas = ((views.masks[:, 0] - _WHOLE) / (1 - _WHOLE)).clamp(0, 1)
+    counts = [1.0] * len(views) if weights is None else (weights / weights.mean()).tolist()
+    return [Picture(*parts) for parts in zip(views.tensor(), alphas, views.cameras, counts, strict=True)]
 
 
 def _charts(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
