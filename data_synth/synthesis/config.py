@@ -33,7 +33,7 @@ class GeneratorChoice(Section):
     """
 
     kind: Literal["rendered", "panohead", "eg3d", "folder"] = "rendered"
-    path: str | None = None
+    path: Annotated[str, Field(min_length=1)] | None = None
     licence: str = "unknown"
     psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     yaw: Angle = 60.0
@@ -64,7 +64,7 @@ class SynthConfig(Section):
 
     generator: GeneratorChoice = GeneratorChoice()
     identities: Annotated[int, Field(ge=1, le=10_000_000)]
-    first: Annotated[int, Field(ge=0)] = 0
+    first: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     views: str = "orbit48"
     size: Annotated[int, Field(ge=16, le=2048)] = 128
     per_shard: Annotated[int, Field(ge=1, le=10_000)] = 16

@@ -361,6 +361,8 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
         ({"generator.kind": "panohead"}, r"generator\.path"),
         ({"identities": 0}, "identities"),
         ({"unknown": 1}, "unknown"),
+        ({"first": 10**30}, "first"),
+        ({"generator": {"kind": "folder", "path": ""}}, r"generator\.path"),
         ({"generator.psi": 2}, r"generator\.psi"),
         ({"generator.psi": 0.5}, "psi means nothing for rendered"),
         ({"generator.bfloat16": True}, "bfloat16 means nothing for rendered"),
