@@ -81,13 +81,29 @@ class SetChoice(Section):
         return self.kind
 
 
+class EstimatorChoice(Section):
+    """Who estimates shapes. Arguments as for `load_estimator`.
+
+    Args:
+        kind: `mean` is the average head, whoever is in the photo.
+    """
+
+    kind: Literal["mean", "default", "deca", "smirk", "mica"]
+    checkpoint: str | None = None
+    head: str | None = None
+
+
 class ShapeChoice(Section):
     """Shapes of faces: the estimators' against true ones of rendered people.
 
     Args:
-        heads: how many; 0: none. first: their first seed.
+        heads: how many; 0: none. first: their first seed. estimators: whose shapes.
     """
 
+    estimators: Annotated[tuple[EstimatorChoice, ...], Field(min_length=1)] = (
+        EstimatorChoice(kind="mean"),
+        EstimatorChoice(kind="default"),
+    )
     heads: Annotated[int, Field(ge=0, le=10_000)] = 0
     first: Annotated[int, Field(ge=0)] = 900_000_000
 

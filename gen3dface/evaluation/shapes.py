@@ -10,12 +10,12 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from gen3dface.errors import Gen3DFaceError
+from gen3dface.errors import Gen3DFaceError, HeadModelError
+from gen3dface.estimators import load_estimator
 from gen3dface.estimators.default import estimate_bald, population_prior
-from gen3dface.evaluation.protocol import ShapeChoice
+from gen3dface.evaluation.protocol import EstimatorChoice, ShapeChoice
 from gen3dface.evaluation.shape.alignment import align
 from gen3dface.evaluation.shape.chamfer import chamfer, surface_points
 from gen3dface.evaluation.shape.closest import Surface
@@ -23,15 +23,15 @@ from gen3dface.evaluation.shape.now import SEVEN, crop, scan_to_mesh
 from gen3dface.evaluation.shape.realy import region_errors
 from gen3dface.evaluation.shape.vertex import vertex_errors
 from gen3dface.evaluation.table import Cell, cell_of
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import HeadMesh, HeadModel, load_head_model
 from gen3dface.outputs.pictures import encode
 from gen3dface.photo import Portrait, load_portrait
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-Shape: TypeAlias = Callable[[Portrait, HeadModel], Tensor]
-"""A photo to the identity [K] of OpenHead."""
+Shape: TypeAlias = "Callable[[Portrait], Face]"
+"""A photo to a neutral head."""
 
 YAWS = ((0.0, 20.0), (20.0, 40.0), (40.0, 60.0))  # degrees of the photo, either way
 _MILLIMETRES = 1000.0
@@ -49,20 +49,24 @@ class ShapeErrors:
 
 
 def run_shapes(choice: ShapeChoice, progress: bool = True) -> dict[str, ShapeErrors]:
-    """Errors of the estimator and of the average head, by name."""
+    """Errors by estimator.
+
+    Raises:
+        CheckpointError, ConfigError, HeadModelError: an estimator cannot be read.
+    """
     from gen3dface.data_synth.rendered.people.skin_library import load_skins
     from gen3dface.data_synth.rendered.samples.make import sit
 
     model, skins = load_head_model(), load_skins()
-    systems: dict[str, Shape] = {"mean head": _mean, "default": _default}
+    systems = {estimator.kind: open_shape(estimator) for estimator in choice.estimators}
     found = {name: ShapeErrors() for name in systems}
     for seed in tqdm(range(choice.first, choice.first + choice.heads), "shapes", unit="head", disable=not progress):
         sitting = sit(seed, skins)
-        truth = Face.of(sitting.person.identity, model)
+        truth = Face.of(model.mesh(sitting.person.identity), model)
         for name, system in systems.items():
             try:  # the photo alone is handed on: landmarks and matte are found anew
                 portrait = load_portrait(encode(sitting.portrait.image, "png"))
-                made = Face.of(system(portrait, model), model)
+                made = system(portrait)
             except Gen3DFaceError as error:
                 logger.warning("seed %d, %s: %s", seed, name, error)
                 found[name].failed += 1
@@ -75,7 +79,8 @@ def run_shapes(choice: ShapeChoice, progress: bool = True) -> dict[str, ShapeErr
 
 @dataclass(frozen=True)
 class Face:
-    """A neutral head: vertices [V, 3], faces [F, 3], landmarks [478, 3], and which vertices are the face's skin."""
+    """A neutral head: vertices [V, 3], faces [F, 3], landmarks [478, 3] (NaN where the model has none), and which
+    vertices are the face's skin."""
 
     vertices: Array
     faces: NDArray[np.int64]
@@ -83,12 +88,14 @@ class Face:
     skin: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, identity: Tensor, model: HeadModel) -> Face:
-        """Of an identity [K]."""
-        mesh = model.mesh(identity)
+    def of(cls, mesh: HeadMesh, model: HeadModel) -> Face:
+        """Of a head model's mesh. Raises `HeadModelError` where it has no landmarks to be aligned by."""
         vertices = mesh.vertices.double().numpy()
         landmarks = mesh.landmarks().double().numpy()
-        inner = torch.stack([m for name, m in model.regions.items() if name in _INNER]).any(0).numpy()
+        if not np.isfinite(landmarks[SEVEN]).all():
+            raise HeadModelError(f"{model.name} lacks landmarks at eyes, nose or mouth; its shape cannot be measured.")
+        none = torch.zeros(len(vertices), dtype=torch.bool)
+        inner = torch.stack([none, *(m for name, m in model.regions.items() if name in _INNER)]).any(0).numpy()
         return cls(vertices, mesh.faces.numpy(), landmarks, crop(vertices, landmarks) & ~inner)
 
 
@@ -96,9 +103,10 @@ _INNER = {"left_eye", "right_eye", "mouth_interior", "tongue", "teeth", "gums"}
 
 
 def shape_errors(made: Face, truth: Face) -> Iterator[tuple[str, Array]]:
-    """Distances in metres by measure. Both have one topology."""
-    for name, scaled in (("vertex, rigid", False), ("vertex, similarity", True)):
-        yield name, vertex_errors(made.vertices[truth.skin], truth.vertices[truth.skin], scaled)
+    """Distances in metres by measure; those of vertices only where both have one topology."""
+    if np.array_equal(made.faces, truth.faces):
+        for name, scaled in (("vertex, rigid", False), ("vertex, similarity", True)):
+            yield name, vertex_errors(made.vertices[truth.skin], truth.vertices[truth.skin], scaled)
     scan = truth.vertices[truth.skin]
     for name, metrical in (("NoW", False), ("NoW, metrical", True)):
         yield name, scan_to_mesh(scan, truth.landmarks, made.vertices, made.faces, made.landmarks, metrical)
@@ -112,7 +120,7 @@ def _chamfer(made: Face, truth: Face) -> float:
     moved = align(made.landmarks[SEVEN], truth.landmarks[SEVEN], with_scale=False)
     sides = []
     for face, vertices in ((made, moved(made.vertices)), (truth, truth.vertices)):
-        faces = face.faces[truth.skin[face.faces].all(1)]
+        faces = face.faces[face.skin[face.faces].all(1)]
         sides.append((surface_points(vertices, faces, _POINTS), Surface(vertices, faces)))
     (points, surface), (true_points, true_surface) = sides
     return chamfer(points, true_points, surface, true_surface, _THRESHOLD).distance
@@ -133,10 +141,14 @@ def shape_table(found: dict[str, ShapeErrors], draws: int, seed: int) -> dict[st
     return table
 
 
-def _mean(portrait: Portrait, model: HeadModel) -> Tensor:
-    """Nobody in particular: the average of the learned population."""
-    return torch.from_numpy(population_prior(model).mean).float()
-
-
-def _default(portrait: Portrait, model: HeadModel) -> Tensor:
-    return estimate_bald(portrait, model).identity
+def open_shape(choice: EstimatorChoice) -> Shape:
+    """The estimator that a protocol asks for, without hair and expression. Raises as `load_estimator`."""
+    if choice.kind == "mean":
+        model = load_head_model(choice.head or "openhead")
+        average = model.mesh(torch.from_numpy(population_prior(model).mean).float())
+        return lambda portrait: Face.of(average, model)
+    if choice.kind == "default":
+        model = load_head_model(choice.head or "openhead")
+        return lambda portrait: Face.of(model.mesh(estimate_bald(portrait, model).identity), model)
+    estimator = load_estimator(choice.kind, choice.checkpoint, choice.head)
+    return lambda portrait: Face.of(estimator.model.mesh(estimator(portrait).identity), estimator.model)

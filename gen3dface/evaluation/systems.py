@@ -19,9 +19,10 @@ from gen3dface.files import make_folder, write_atomically
 from gen3dface.heads import load_head_model
 from gen3dface.outputs.pictures import encode
 from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views
-from gen3dface.recon.view_folder import read_picture
+from gen3dface.recon.view_folder import read_pictures
 
 _WHITE = 0.98
+_LARGEST = 1024  # px that pictures are reduced to at most
 
 System: TypeAlias = Callable[[str, Case], MultiViewOutput]
 """A set's name and a case to its views, by the case's cameras."""
@@ -111,7 +112,8 @@ class _Folder:
     def __call__(self, set_name: str, case: Case) -> MultiViewOutput:
         folder = self._folder / set_name / case.key
         side = case.cameras.height
-        pairs = [read_picture(folder, f"views/{i:03d}.png", max(side, 1024)) for i in range(len(case.cameras))]
+        names = [f"views/{i:03d}.png" for i in range(len(case.cameras))]
+        pairs = read_pictures(folder, names, max(side, _LARGEST))
         sizes = {tuple(image.shape[1:]) for image, _ in pairs}
         if len(sizes) != 1:
             raise DataError(f"The views of {folder} differ in size.")

@@ -1,5 +1,6 @@
 """The whole way of `gen3dface eval` on one small head, whose truth is known."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from gen3dface import cli
 from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.rendered.samples import make_sample
-from gen3dface.errors import ConfigError
+from gen3dface.errors import ConfigError, HeadModelError
 from gen3dface.evaluation.cases import Case
 from gen3dface.evaluation.comparison import compared
 from gen3dface.evaluation.cost import measured
@@ -131,10 +132,22 @@ def test_cost_sees_what_was_taken() -> None:
 
 def test_a_face_is_itself_and_a_larger_one_is_larger() -> None:
     model = load_head_model()
-    truth = Face.of(torch.zeros(model.identity_size), model)
+    truth = Face.of(model.mesh(), model)
+    assert 500 < truth.skin.sum() < 4000
     itself = dict(shape_errors(truth, truth))
     assert all(float(values.max()) < 1e-7 for values in itself.values())
     grown = Face(1.1 * truth.vertices, truth.faces, 1.1 * truth.landmarks, truth.skin)
     larger = {name: float(values.mean()) for name, values in shape_errors(grown, truth)}
     assert larger["vertex, similarity"] < 1e-7 and larger["NoW"] < 1e-6
     assert larger["vertex, rigid"] > 0.003 and larger["NoW, metrical"] > 0.001 and larger["Chamfer"] > 0.001
+
+
+def test_a_head_of_another_topology_has_no_vertex_error_but_distances() -> None:
+    model = load_head_model()
+    truth = Face.of(model.mesh(), model)
+    other = Face(truth.vertices, truth.faces[::-1], truth.landmarks, truth.skin)
+    found = dict(shape_errors(other, truth))
+    assert "vertex, rigid" not in found and float(found["NoW, metrical"].max()) < 1e-7
+    blank = dataclasses.replace(model, landmark_faces=torch.full_like(model.landmark_faces, -1))
+    with pytest.raises(HeadModelError, match="lacks landmarks"):
+        Face.of(blank.mesh(), blank)
