@@ -5,10 +5,10 @@ Photo-consistency and outlines, no pictures rendered:
     L = mean_v sum_n w_nv |g_n I_n(p_nv) - c_v| + m mean_q d_n(p_nq)^2,   c_v = sum_n w_nv g_n I_n(p_nv)
 
 with I_n the view n, p_nv where vertex v lies in it, g_n its exposure, w_nv how squarely it sees v, times how much it
-counts (sum_n w_nv = 1), and d_n the distance to its mask's outline at points q of the mesh's own outline; the mean over
-these weighs views too. What is seen by which view is found anew
-every few steps; pictures are sharpened as the fit goes on. Vertices move in large steps (Nicolet et al., 2021), so that
-a surface stays smooth where nothing is to be seen.
+counts (sum_n w_nv = 1), and d_n the distance to its mask's outline at points q of the mesh's own outline. There all
+views count alike, since none tells what another's outline does. What is seen by which view is found anew every few
+steps; pictures are sharpened as the fit goes on. Vertices move in large steps (Nicolet et al., 2021), so that a surface
+stays smooth where nothing is to be seen.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def fit_mesh(
 
     Args:
         images: [N, 3, S, S] in 0..1. masks: [N, 1, S, S] in 0..1. All on the device where it is fitted.
-        trust: [N] t_n, how much each view counts (default: all alike).
+        trust: [N] how much each view's colours count (default: all alike).
     """
     trust = torch.ones(len(images)) if trust is None else trust
     fit = _Fit(images, masks, cameras, start, config, (trust / trust.mean()).to(images))
@@ -130,9 +130,8 @@ class _Fit:
 
     def _outlying(self, vertices: Tensor) -> Tensor:
         pixels = [self.cameras[[n]].project(o.points(vertices))[0] for n, o in enumerate(self.outlines)]
-        found = [self._sampled(self.apart[[n]], at).square().sum() for n, at in enumerate(pixels)]
-        count = self.trust @ self.trust.new_tensor([len(at) for at in pixels])
-        return self.trust @ torch.stack(found) / count.clamp(min=1)
+        found = [self._sampled(self.apart[[n]], at).flatten() for n, at in enumerate(pixels)]
+        return torch.cat(found).square().sum() / max(1, sum(map(len, found)))
 
     def _mean(self, colours: Tensor, weights: Tensor | None = None) -> Tensor:
         """[3, V] of the views [N, 3, V]."""
