@@ -14,11 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.errors import CameraError, OutputError
+from gen3dface.errors import CameraError, ImageDecodeError, OutputError
 from gen3dface.estimators import HeadFit
+from gen3dface.photo.decode import decode_image
 
 logger = logging.getLogger(__name__)
 
+_MOST_BYTES = 16 << 20  # of the cameras' file
+_MOST_PIXELS = 1 << 28  # of all views
+_MOST_SIDE = 1 << 16
 
 OutputType = Literal["pil", "pt", "np", "latent"]
 
@@ -97,18 +101,25 @@ class MultiViewOutput:
 
     @classmethod
     def load(cls, folder: str | Path) -> MultiViewOutput:
-        """Read what `save` wrote (8-bit pictures)."""
+        """Read what `save` wrote (8-bit pictures).
+
+        Raises:
+            OutputError: a file is missing, damaged, too large, or its pictures are not of the cameras' size.
+            CameraError, EstimationError: the cameras or the head are damaged.
+        """
         folder = Path(folder)
         try:
-            cameras = Cameras.from_dict(json.loads((folder / "cameras.json").read_text()))
+            cameras = Cameras.from_dict(json.loads(_text(folder / "cameras.json")))
+            if len(cameras) * cameras.height * cameras.width > _MOST_PIXELS:
+                raise ValueError(f"{len(cameras)} views of {cameras.height} x {cameras.width} px are too many pixels")
             views, masks = (
-                [_read(folder / part / f"{i:03d}.png", mode) for i in range(len(cameras))]
-                for part, mode in (("views", "RGB"), ("masks", "L"))
+                torch.stack([_read(folder / part / f"{i:03d}.png", cameras) for i in range(len(cameras))])
+                for part in ("views", "masks")
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, RuntimeError, ImageDecodeError) as error:
             raise OutputError(f"{folder} holds no views as written by MultiViewOutput.save: {error}.") from error
         head = folder / "head.safetensors"
-        return cls(torch.stack(views), torch.stack(masks), cameras, HeadFit.load(head) if head.exists() else None)
+        return cls(views, masks[:, :1], cameras, HeadFit.load(head) if head.exists() else None)
 
     def _mask_images(self) -> list[Image.Image]:
         arrays = self.masks[:, 0].mul(255).round().to(torch.uint8).cpu().numpy()
@@ -138,7 +149,15 @@ def _shape(images: Any) -> tuple[int, ...]:
     return (len(images), *sizes.pop()) if len(sizes) == 1 else (len(images),)
 
 
-def _read(path: Path, mode: str) -> Tensor:
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert(mode), dtype=np.float32) / 255
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
+def _text(path: Path) -> str:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path.name} is too large")
+    return path.read_text()
+
+
+def _read(path: Path, cameras: Cameras) -> Tensor:
+    """[3, H, W] in 0..1."""
+    pixels = decode_image(path, _MOST_SIDE).rgb
+    if pixels.shape[:2] != (cameras.height, cameras.width):
+        raise ValueError(f"{path.name} is {pixels.shape[0]} x {pixels.shape[1]} px, not as its camera says")
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255

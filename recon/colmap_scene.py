@@ -10,7 +10,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.errors import CameraError, ReconstructionError
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.recon.view_folder import MOST_VIEWS, joined, read_picture, read_text
+from gen3dface.recon.view_folder import MOST_VIEWS, joined, read_pictures, read_text
 
 _PLACES = ("", "sparse/0", "sparse")
 # where focal lengths (x, y) and the principal point stand among a model's parameters
@@ -30,19 +30,36 @@ def colmap_views(folder: Path, size: int) -> MultiViewOutput:
     texts = text_folder(folder)
     assert texts is not None
     lenses = {row[0]: row[1:] for row in _rows(texts / "cameras.txt")}
-    # the lines between them list points, three values each: never ten
-    poses = [row for row in _rows(texts / "images.txt") if len(row) == 10]
+    poses = [row for row in _rows(texts / "images.txt", 9) if not _lists_points(row)]
     if not 1 <= len(poses) <= MOST_VIEWS:
         raise ReconstructionError(f"{texts / 'images.txt'} names {len(poses)} pictures; 1 to {MOST_VIEWS} are read.")
+    short = next((row for row in poses if len(row) < 10), None)
+    if short is not None:
+        raise ReconstructionError(f"{texts / 'images.txt'} has a line that is none: {' '.join(short)[:100]!r}.")
     poses.sort(key=lambda row: row[9])
-    pictures = [read_picture(folder, f"images/{row[9]}", size) for row in poses]
+    pictures = read_pictures(folder, [f"images/{row[9]}" for row in poses], size)
     cameras = [_camera(row, lenses, *image.shape[1:]) for row, (image, _) in zip(poses, pictures, strict=True)]
     return joined(folder, pictures, cameras)
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path, splits: int = -1) -> list[list[str]]:
+    """The words of the lines; after so many splits, the rest of a line is one: names may have spaces."""
     lines = (line.strip() for line in read_text(path).splitlines())
-    return [line.split() for line in lines if line and not line.startswith("#")]
+    return [line.split(maxsplit=splits) for line in lines if line and not line.startswith("#")]
+
+
+def _lists_points(row: list[str]) -> bool:
+    """Whether a line is one of those between the pictures': points, three numbers each."""
+    words = " ".join(row).split()
+    return len(words) % 3 == 0 and all(map(_is_number, words))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _camera(row: list[str], lenses: dict[str, list[str]], height: int, width: int) -> Cameras:
@@ -56,7 +73,7 @@ def _camera(row: list[str], lenses: dict[str, list[str]], height: int, width: in
         pose = torch.eye(4, dtype=torch.float64)
         pose[:3, :3] = _rotation(torch.tensor([float(v) for v in row[1:5]], dtype=torch.float64))
         pose[:3, 3] = torch.tensor([float(v) for v in row[5:8]])
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise CameraError(f"{row[9]} has no usable camera in COLMAP's files: {error!r}.") from error
     intrinsics = [[numbers[0] * scale_x, 0, numbers[2] * scale_x], [0, numbers[1] * scale_y, numbers[3] * scale_y]]
     matrix = torch.tensor([*intrinsics, [0, 0, 1]])

@@ -27,6 +27,7 @@ from gen3dface.recon.posed_model import PosedModel
 from gen3dface.recon.registration import registered
 from gen3dface.recon.surface_texture import ColourAt, colours_of_field, colours_of_mesh, textured
 from gen3dface.recon.textured_head import TexturedHead
+from gen3dface.recon.view_folder import has_masks
 from gen3dface.recon.view_weights import checked_weights, photo_weights
 from gen3dface.render import box_max
 
@@ -247,3 +248,8 @@ def _check(images: Tensor, views: MultiViewOutput) -> None:
     for name, values in (("images", images), ("masks", views.masks)):
         if not bool(torch.isfinite(values).all()):
             raise ReconstructionError(f"The {name} of the views hold NaN or infinite values.")
+    if not has_masks(views):
+        raise ReconstructionError(
+            "The views have neither alpha nor masks, so nothing tells the head from what lies behind it: give pictures "
+            "with alpha, or masks in masks/."
+        )

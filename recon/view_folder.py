@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
-from gen3dface.errors import ReconstructionError
-from gen3dface.photo.decode import decode_image
+from gen3dface.errors import CameraError, ReconstructionError
+from gen3dface.photo.decode import DecodedImage, decode_image
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.distance_grid import SIDE
 
 MOST_VIEWS = 256
 _MOST_BYTES = 64 << 20  # of a text file
+_SAID = 100  # characters of a name that messages repeat
+_MASKED = 0.98  # share of all pictures that masks cover at most
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")  # NeRF's synthetic scenes leave them out
 
 
@@ -48,6 +51,11 @@ def load_views(folder: str | Path, size: int = 512) -> MultiViewOutput:
     )
 
 
+def has_masks(views: MultiViewOutput) -> bool:
+    """Whether anything tells the head from what lies behind it: pictures without alpha or masks count as covered."""
+    return float(views.masks.mean()) <= _MASKED
+
+
 def joined(folder: Path, pictures: list[tuple[Tensor, Tensor]], cameras: list[Cameras]) -> MultiViewOutput:
     """One output of N pictures with masks and N cameras, in the head's cube."""
     if len({tuple(image.shape) for image, _ in pictures}) > 1:
@@ -56,40 +64,86 @@ def joined(folder: Path, pictures: list[tuple[Tensor, Tensor]], cameras: list[Ca
     poses, intrinsics = (torch.cat([getattr(c, n) for c in cameras]) for n in ("world_to_camera", "intrinsics"))
     together = Cameras(poses, intrinsics, *images.shape[-2:])
     together.check_finite()
+    focal = intrinsics.diagonal(dim1=1, dim2=2)[:, :2].amin(1)
+    if bool((focal <= 0).any()):
+        raise CameraError(f"View {int(focal.argmin())} of {folder} has a focal length of 0 or below.")
     return MultiViewOutput(images, masks, into_cube(together))
 
 
-def read_picture(folder: Path, name: object, size: int) -> tuple[Tensor, Tensor]:
-    """A picture [3, H, W] in 0..1 over white and its mask [1, H, W], by the name that a file of the folder gives it.
+def read_pictures(folder: Path, names: Sequence[object], size: int) -> list[tuple[Tensor, Tensor]]:
+    """Pictures [3, H, W] in 0..1 over white and masks [1, H, W], by the names that a file of the folder gives them.
 
-    The mask is the picture's alpha, or `masks/NAME.png` beside it; else all of it counts as covered.
+    A mask is the picture's alpha, or its file in `masks/`; where no picture has any, all of them count as covered.
     """
-    path = _inside(folder, name, _SUFFIXES)
-    picture = decode_image(path, size)
+    paths = [_inside(folder, name) for name in names]
+    pictures = [decode_image(path, size) for path in paths]
+    files = [_mask_file(folder, path) if p.alpha is None else None for path, p in zip(paths, pictures, strict=True)]
+    _check_masks(paths, [p.alpha is not None for p in pictures], files)
+    return [_with_mask(picture, file) for picture, file in zip(pictures, files, strict=True)]
+
+
+def read_picture(folder: Path, name: object, size: int) -> tuple[Tensor, Tensor]:
+    """One of them alone."""
+    return read_pictures(folder, [name], size)[0]
+
+
+def _with_mask(picture: DecodedImage, file: Path | None) -> tuple[Tensor, Tensor]:
+    """The picture and its mask, from its alpha or a file."""
     rgb = torch.from_numpy(picture.rgb.copy()).permute(2, 0, 1).float() / 255
     if picture.alpha is not None:
         return rgb, torch.from_numpy(picture.alpha.copy())[None]
-    beside = folder / "masks" / f"{path.stem}.png"
-    if not beside.is_file():
+    if file is None:
         return rgb, torch.ones_like(rgb[:1])
-    mask = torch.from_numpy(decode_image(beside, size).rgb[..., 0].copy())[None].float() / 255
+    mask = torch.from_numpy(decode_image(file, max(rgb.shape)).rgb[..., 0].copy())[None].float() / 255
     if mask.shape[1:] != rgb.shape[1:]:
-        raise ReconstructionError(f"{beside} has another size than its picture.")
+        raise ReconstructionError(f"{file} has another size than its picture.")
     return rgb * mask + 1 - mask, mask
 
 
-def _inside(folder: Path, name: object, suffixes: tuple[str, ...]) -> Path:
+def _mask_file(folder: Path, picture: Path) -> Path | None:
+    """`masks/` holds it under the picture's path, with .png for its suffix or after it (COLMAP's way).
+
+    The path is the whole one, the one below its first folder (`images/`), or the bare name.
+    """
+    root = folder.resolve()
+    path = picture.relative_to(root)
+    places = [path, Path(*path.parts[1:]), Path(path.name)] if len(path.parts) > 1 else [path]
+    for place in places:
+        for name in (place.with_name(f"{place.name}.png"), place.with_suffix(".png")):
+            found = (root / "masks" / name).resolve()
+            if found.is_file() and found.is_relative_to(root) and found != picture:
+                return found
+    return None
+
+
+def _check_masks(pictures: Sequence[Path], alphas: Sequence[bool], files: Sequence[Path | None]) -> None:
+    """Raises `ReconstructionError`: two pictures share a mask, or one has none and others do."""
+    owners: dict[Path, Path] = {}
+    for picture, file in zip(pictures, files, strict=True):
+        if file and owners.setdefault(file, picture) != picture:
+            raise ReconstructionError(
+                f"{owners[file]} and {picture} have one mask, {file}; sort masks into folders as the pictures are."
+            )
+    bare = [p for p, alpha, file in zip(pictures, alphas, files, strict=True) if not alpha and not file]
+    if bare and len(bare) < len(pictures):
+        raise ReconstructionError(f"{bare[0]} has neither alpha nor a mask in masks/, though others have.")
+
+
+def _inside(folder: Path, name: object) -> Path:
     """A file by its name within a folder; nothing outside of it is touched."""
     if not isinstance(name, str) or not name:
         raise ReconstructionError(f"A picture of {folder} has no name.")
-    root = folder.resolve()
-    for suffix in suffixes:
-        path = (root / (name + suffix)).resolve()
-        if not path.is_relative_to(root):
-            raise ReconstructionError(f"A picture's name points outside of {folder}: {name!r}.")
-        if path.is_file():
-            return path
-    raise ReconstructionError(f"The picture {name!r} is not in {folder}.")
+    root, said = folder.resolve(), repr(name[:_SAID])
+    try:
+        for suffix in _SUFFIXES:
+            path = (root / (name + suffix)).resolve()
+            if not path.is_relative_to(root):
+                raise ReconstructionError(f"A picture's name points outside of {folder}: {said}.")
+            if path.is_file():
+                return path
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, half a surrogate pair, links in a circle
+        raise ReconstructionError(f"No picture can be named {said} ({type(error).__name__}).") from error
+    raise ReconstructionError(f"The picture {said} is not in {folder}.")
 
 
 def read_text(path: Path) -> str:
