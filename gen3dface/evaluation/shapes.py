@@ -58,7 +58,7 @@ def run_shapes(choice: ShapeChoice, progress: bool = True) -> dict[str, ShapeErr
     from gen3dface.data_synth.rendered.samples.make import sit
 
     model, skins = load_head_model(), load_skins()
-    systems = {estimator.kind: open_shape(estimator) for estimator in choice.estimators}
+    systems: dict[str, Shape] = {estimator.kind: open_shape(estimator) for estimator in choice.estimators}
     found = {name: ShapeErrors() for name in systems}
     for seed in tqdm(range(choice.first, choice.first + choice.heads), "shapes", unit="head", disable=not progress):
         sitting = sit(seed, skins)
