@@ -18,7 +18,7 @@ from gen3dface.recon.distance_grid import SIDE, corner_points
 _SIDE = 48  # px of the reduced masks
 _CELLS = 64  # a side of the volume: smaller than a pixel's
 _AGREES = 0.85  # intersection over union from which a view belongs to the others: masks 3 px off leave 0.885
-_STRAYS = 0.25  # share of views that may be left out
+STRAYS = 0.25  # share of views that may be left out, for their masks and their colours together
 _LOOSE, _TIGHT = 0.95, 0.975  # mean overlaps: masks 3 px off leave 0.92 to 0.957, true ones 0.978 to 0.993
 _LEAST = 1 / 3  # of an outline's weight that loose masks keep
 _EVEN = 0.02  # a colour's deviation in pictures that show nothing but one colour and noise
@@ -72,16 +72,20 @@ class Explained:
         return worst & (self.shares < _EXPLAINED)
 
 
-def check_agreement(masks: Tensor, cameras: Cameras) -> Agreement:
+def check_agreement(masks: Tensor, cameras: Cameras, most: float | None = None) -> Agreement:
     """Compare the masks [N, 1, H, W] in 0..1 with the visual hull of all views.
 
     A few strays are left out: the hull is carved without them, so that it does not miss what they miss.
 
+    Args:
+        most: how many may be (default: a quarter).
+
     Raises:
         ReconstructionError: the masks are empty, or too few views agree: their cameras are others' or wrong.
     """
+    most = STRAYS * len(masks) if most is None else most
     empty = [i for i, mask in enumerate(masks) if not (mask > 0.5).any()]
-    if len(empty) > _STRAYS * len(masks):
+    if len(empty) > most:
         raise ReconstructionError(
             f"The masks of {len(empty)} of {len(masks)} views are empty (the first is view {empty[0]}): nothing is "
             "there to be reconstructed. Give views with alpha or masks."
@@ -94,7 +98,7 @@ def check_agreement(masks: Tensor, cameras: Cameras) -> Agreement:
         if overlap[worst] >= _AGREES:
             return Agreement(overlap, trusted)
         trusted[carving.culprit(trusted)] = False
-        if (~trusted).sum() > _STRAYS * len(masks):
+        if (~trusted).sum() > most:
             raise ReconstructionError(
                 f"The views do not fit together: with their cameras, view {worst} shows only {overlap[worst]:.0%} of "
                 "what the others leave. Are they paired with each other's cameras, or the cameras in another "

@@ -15,7 +15,7 @@ from torch import Tensor
 from gen3dface.errors import AssetError, ConfigError, ReconstructionError
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
-from gen3dface.recon.agreement import Agreement, Explained, check_agreement
+from gen3dface.recon.agreement import STRAYS, Agreement, Explained, check_agreement
 from gen3dface.recon.checked import require_counts, require_one_of
 from gen3dface.recon.distance_grid import DistanceGrid
 from gen3dface.recon.exposure import Exposures
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 _LEAST_VIEWS = 3
 _RIM = 0.02  # of a picture's width that outlines which count nothing are off
 _EXPLAINED = 0.5  # share of the colours' variance that a surface of matching views explains, at least
-_STRAYS = 0.25  # share of views that may be left out
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,14 @@ def fit_surface(
         fitted, explained, kept = _fitted(views, belongs, counts, config, model, progress)
         strays = kept[explained.strays]
         belongs[strays] = False
-        few = (~belongs).sum() <= _STRAYS * len(views)
+        missing = len(views) - len(kept) + len(strays)  # for their masks and for their colours
+        few = missing <= STRAYS * len(views)
         if few and not len(strays) and explained.overall >= _EXPLAINED:
             return fitted
         if not few or not len(strays):
             raise ReconstructionError(
                 f"No surface explains the views: their colours agree by {max(explained.overall, 0):.0%} only, and "
-                f"{int((~belongs).sum())} of {len(views)} do not fit the others. Are they paired with each other's "
+                f"{missing} of {len(views)} do not fit the others. Are they paired with each other's "
                 "cameras, mirrored, or the cameras in another convention?"
             )
         for view in strays.tolist():
@@ -153,7 +153,7 @@ def _fitted(
 ) -> tuple[FittedSurface, Explained, Tensor]:
     """The surface of the views that belong to each other, how well it explains them, and which they are."""
     rows = belongs.nonzero()[:, 0]
-    agreement = check_agreement(views.masks[rows], views.cameras[rows])
+    agreement = check_agreement(views.masks[rows], views.cameras[rows], STRAYS * len(views) - int((~belongs).sum()))
     for view in rows[~agreement.trusted.cpu()].tolist():
         logger.warning("view %d does not fit the others and is left out", view)
     kept = rows[agreement.trusted.cpu()]

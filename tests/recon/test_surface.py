@@ -160,6 +160,30 @@ def test_two_views_with_each_other_s_cameras_are_left_out(
     assert egg_distance(found.mesh.vertices).median() < 0.004
 
 
+@both
+def test_an_empty_mask_among_good_ones_is_left_out(
+    views: MultiViewOutput, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    masks = views.masks.clone()
+    masks[3] = 0
+    found = fit_surface(replace(views, masks=masks), HASTY[method], progress=False)
+    assert len(found.seen) == 11 and "view 3 does not fit the others" in caplog.text
+    assert found.mesh.is_closed() and bool(torch.isfinite(found.mesh.vertices).all())
+    assert egg_distance(found.mesh.vertices).median() < 0.003
+
+
+def test_views_left_out_for_masks_and_for_colours_are_counted_together(views: MultiViewOutput) -> None:
+    """Two empty masks of twelve are allowed, and so are two green views; not all four."""
+    masks, green = views.masks.clone(), views.tensor().clone()
+    masks[[0, 6]] = 0
+    colour = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+    green[[3, 9]] = colour * views.masks[[3, 9]] + 1 - views.masks[[3, 9]]
+    assert len(fit_surface(replace(views, masks=masks), HASTY["mesh"], progress=False).seen) == 10
+    assert len(fit_surface(replace(views, images=green), HASTY["mesh"], progress=False).seen) == 10
+    with pytest.raises(ReconstructionError, match="4 of 12 do not fit"):
+        fit_surface(replace(views, masks=masks, images=green), HASTY["mesh"], progress=False)
+
+
 def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
     two = MultiViewOutput(views.tensor()[:2], views.masks[:2], views.cameras[:2])
     empty = replace(views, masks=torch.zeros_like(views.masks))
