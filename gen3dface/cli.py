@@ -238,11 +238,13 @@ def reconstruct(
     """Turn views from all around into a textured surface: closed, or the head model's own, which can be animated.
 
     DIR is a folder that `gen3dface head` made, a NeRF scene (transforms.json), or COLMAP's text files; pictures have
-    alpha, or masks in DIR/masks. Exit code: 0, or 1 when there is no surface.
+    alpha, or masks in DIR/masks. A turntable of the result is written beside it (head.png). Exit code: 0, or 1 when
+    there is no surface.
     """
     if out.suffix.lower() not in SURFACE_SUFFIXES:
         _usage(f"--out must end in one of {', '.join(SURFACE_SUFFIXES)}")
     device = _device(device)
+    from gen3dface.recon.preview import write_preview
     from gen3dface.recon.surface import SurfaceConfig, reconstruct_surface
     from gen3dface.recon.view_folder import load_views
 
@@ -250,8 +252,12 @@ def reconstruct(
     config = replace(config, field=replace(config.field, seed=seed))
     if steps is not None:
         config = replace(config, **{method.value: replace(getattr(config, method.value), steps=steps)})
-    reconstruct_surface(load_views(folder), config, device=device).export(out)
+    head = reconstruct_surface(load_views(folder), config, device=device)
+    head.export(out)
     typer.echo(out)
+    preview = write_preview(head, out)
+    if preview is not None:
+        typer.echo(preview)
 
 
 def _device(wanted: str | None) -> str:
