@@ -27,6 +27,12 @@ SMALLEST_MOVE = 1e-6  # metres: a morph target leaves vertices alone that it mov
 SMALLEST_TURN = 1e-4  # the same for the unit normals
 MAX_INFLUENCES = 4  # joints a vertex in JOINTS_0
 LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
+_SAMPLER = {
+    "magFilter": LINEAR,
+    "minFilter": LINEAR_MIPMAP_LINEAR,
+    "wrapS": CLAMP_TO_EDGE,
+    "wrapT": CLAMP_TO_EDGE,
+}
 
 
 def write_glb(head: TexturedHead, path: str | os.PathLike[str], *, image_format: ImageFormat = "jpeg") -> None:
@@ -40,35 +46,36 @@ def glb_bytes(head: TexturedHead, *, image_format: ImageFormat = "jpeg") -> byte
     Each material becomes one primitive. The texture is embedded as JPEG (quality 95, full colour resolution) or PNG.
     """
     buffer = GlbBuffer()
-    mesh: dict[str, Any] = {"name": "head", "primitives": _primitives(buffer, head)}
-    if head.morph_names:
-        mesh["weights"] = head.morph_weights.tolist()
-        mesh["extras"] = {"targetNames": list(head.morph_names)}
-    node: dict[str, Any] = {"name": "head", "mesh": 0}
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": f"gen3dface {__version__}"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [node],
-        "meshes": [mesh],
+        "nodes": [{"name": "head", "mesh": 0}],
+        "meshes": [_mesh(buffer, head)],
         "materials": _materials(head),
         "textures": [{"sampler": 0, "source": image} for image in range(1 + bool(head.normal_map.size))],
-        "samplers": [
-            {
-                "magFilter": LINEAR,
-                "minFilter": LINEAR_MIPMAP_LINEAR,
-                "wrapS": CLAMP_TO_EDGE,
-                "wrapT": CLAMP_TO_EDGE,
-            }
-        ],
+        "samplers": [_SAMPLER],
         "images": _images(buffer, head, image_format),
     }
     if head.skeleton is not None:
-        node["skin"] = 0
-        document["scenes"][0]["nodes"].append(1)  # the root joint follows the mesh's node
-        document["nodes"].extend(_joint_nodes(head.skeleton, first=1))
-        document["skins"] = [_skin(buffer, head.skeleton, first=1)]
+        _add_skin(document, buffer, head.skeleton)
     return buffer.pack(document)
+
+
+def _mesh(buffer: GlbBuffer, head: TexturedHead) -> dict[str, Any]:
+    mesh: dict[str, Any] = {"name": "head", "primitives": _primitives(buffer, head)}
+    if head.morph_names:
+        mesh["weights"] = head.morph_weights.tolist()
+        mesh["extras"] = {"targetNames": list(head.morph_names)}
+    return mesh
+
+
+def _add_skin(document: dict[str, Any], buffer: GlbBuffer, skeleton: Skeleton) -> None:
+    """The joints' nodes after the mesh's own, which they move."""
+    document["nodes"][0]["skin"] = 0
+    document["scenes"][0]["nodes"].append(1)  # the root joint follows the mesh's node
+    document["nodes"].extend(_joint_nodes(skeleton, first=1))
+    document["skins"] = [_skin(buffer, skeleton, first=1)]
 
 
 def split_at_seams(faces: Ints, uv_faces: Ints) -> tuple[Ints, Ints, Ints]:
@@ -92,19 +99,7 @@ def _primitive(buffer: GlbBuffer, head: TexturedHead, material: int, moves: Floa
     """One primitive: the faces of one material, with moves and turns [M, V, 3] as its morph targets."""
     chosen = head.face_materials == material
     vertex_of, uv_of, triangles = split_at_seams(head.faces[chosen], head.uv_faces[chosen])
-    uvs = head.uvs[uv_of]
-    uvs[:, 1] = 1 - uvs[:, 1]
-    attributes = {
-        "POSITION": buffer.accessor(head.vertices[vertex_of], ARRAY_BUFFER, bounds=True),
-        "NORMAL": buffer.accessor(head.normals[vertex_of], ARRAY_BUFFER),
-        "TEXCOORD_0": buffer.accessor(uvs, ARRAY_BUFFER),
-    }
-    if head.normal_map.size and material == 0:
-        attributes["TANGENT"] = buffer.accessor(_tangents(head)[uv_of], ARRAY_BUFFER)
-    if head.skeleton is not None:
-        joints, weights = strongest_joints(head.skeleton.weights[vertex_of])
-        attributes["JOINTS_0"] = buffer.accessor(joints, ARRAY_BUFFER)
-        attributes["WEIGHTS_0"] = buffer.accessor(weights, ARRAY_BUFFER)
+    attributes = _attributes(buffer, head, vertex_of, uv_of, head.normal_map.size > 0 and material == 0)
     indices = triangles.reshape(-1).astype(index_type(len(vertex_of)))
     primitive: dict[str, Any] = {
         "attributes": attributes,
@@ -117,6 +112,24 @@ def _primitive(buffer: GlbBuffer, head: TexturedHead, material: int, moves: Floa
             for move, turn in zip(moves, turns, strict=True)
         ]
     return primitive
+
+
+def _attributes(buffer: GlbBuffer, head: TexturedHead, vertex_of: Ints, uv_of: Ints, tangents: bool) -> dict[str, int]:
+    """What each vertex of a primitive has: the accessors' numbers by name."""
+    uvs = head.uvs[uv_of]
+    uvs[:, 1] = 1 - uvs[:, 1]
+    found = {
+        "POSITION": buffer.accessor(head.vertices[vertex_of], ARRAY_BUFFER, bounds=True),
+        "NORMAL": buffer.accessor(head.normals[vertex_of], ARRAY_BUFFER),
+        "TEXCOORD_0": buffer.accessor(uvs, ARRAY_BUFFER),
+    }
+    if tangents:
+        found["TANGENT"] = buffer.accessor(_tangents(head)[uv_of], ARRAY_BUFFER)
+    if head.skeleton is not None:
+        joints, weights = strongest_joints(head.skeleton.weights[vertex_of])
+        found["JOINTS_0"] = buffer.accessor(joints, ARRAY_BUFFER)
+        found["WEIGHTS_0"] = buffer.accessor(weights, ARRAY_BUFFER)
+    return found
 
 
 def _normal_turn(head: TexturedHead, move: Floats) -> Floats:

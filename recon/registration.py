@@ -19,7 +19,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from gen3dface.bake import bake
+from gen3dface.bake import BakedTexture, Picture, bake
 from gen3dface.heads import HeadModel
 from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.pipelines.output import MultiViewOutput
@@ -59,13 +59,10 @@ def registered(
         size: texels a side. weights: [N] of the views (default: all alike).
     """
     moved = wrapped(head.posed, mesh, model)
-    device = views.masks.device
+    device, eyes = views.masks.device, model.regions["left_eye"] | model.regions["right_eye"]
     surface = Surface(*(t.to(device) for t in (head.posed + moved, model.faces, model.uvs, model.uv_faces)))
-    eyes = model.regions["left_eye"] | model.regions["right_eye"]
-    inner = inner_parts(model)
-    base = plain_texture(surface, colour_at, size)
-    base = _painted(base, surface, inner_colours(model).to(device), inner.to(device))
-    baked = bake(surface, pictures_of(views, weights), base, (~inner | eyes).to(device))
+    baked = _baked(surface, colour_at, pictures_of(views, weights), model, eyes, size)
+    outer = ~inner_parts(model).to(device)
     return TexturedHead(
         (head.rest + moved).numpy(),
         model.faces.numpy(),
@@ -79,8 +76,18 @@ def registered(
         materials=(SKIN, EYES),
         face_materials=eyes[model.faces].all(1).numpy().astype(np.int64),
         confidence=baked.confidences(),
-        normal_map=baked_normals(surface, mesh, size, ~inner.to(device)),
+        normal_map=baked_normals(surface, mesh, size, outer),
     )
+
+
+def _baked(
+    surface: Surface, colour_at: ColourAt, pictures: list[Picture], model: HeadModel, eyes: Tensor, size: int
+) -> BakedTexture:
+    """The model's texture: what lies within is painted, the rest and the eyes [V] are from the pictures."""
+    device, inner = surface.vertices.device, inner_parts(model)
+    base = plain_texture(surface, colour_at, size)
+    base = _painted(base, surface, inner_colours(model).to(device), inner.to(device))
+    return bake(surface, pictures, base, (~inner | eyes).to(device))
 
 
 def wrapped(posed: Tensor, mesh: Mesh, model: HeadModel) -> Tensor:

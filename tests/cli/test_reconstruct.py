@@ -24,10 +24,11 @@ def test_views_become_a_closed_file(tmp_path: Path, method: str) -> None:
     mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=9)
     assert mesh.is_watertight
     assert mesh.extents == pytest.approx([2 * r for r in RADII], rel=0.06)
-    assert result.output.split()[-2:] == [str(out), str(tmp_path / "egg.png")]
+    assert str(tmp_path / "egg.png") in result.output
     with Image.open(tmp_path / "egg.png") as preview:
         assert preview.size == (4 * 256, 2 * 256)
-        assert all(preview.getpixel((128 + 256 * c, 128 + 256 * r)) != (255, 255, 255) for c in range(4) for r in (0, 1))
+        middles = [preview.getpixel((128 + 256 * i, 128 + 256 * j)) for i in range(4) for j in range(2)]
+    assert (255, 255, 255) not in middles
 
 
 def test_without_a_face_there_is_nothing_to_register(tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def test_a_true_view_among_drifting_ones_is_believed(drifting: MultiViewOutput, 
     """The head looks as it does from there, and its paint is nearer to the truth; its shape is as good."""
     config, weights = replace(QUICK, method=method), ([1.0] * 12, [_TRUE] + [1.0] * 11)
     alike, believed = (reconstruct_surface(drifting, config, weights=w, progress=False) for w in weights)
-    assert _in_front(believed) < 0.87 * _in_front(alike)
+    assert _in_front(believed) < 0.95 * _in_front(alike)
     true, core = drifting.tensor()[0], drifting.masks[0, 0] > 0.99
     likeness = [
         float((render_head(h, drifting.cameras[[0]])[0] - true).abs().mean(0)[core].mean()) for h in (alike, believed)
     ]
-    assert likeness[1] < 0.7 * likeness[0]
+    assert likeness[1] < 0.8 * likeness[0]
     distances = [float(egg_distance(torch.from_numpy(h.vertices)).median()) for h in (alike, believed)]
     assert distances[1] < 1.1 * distances[0]
 
