@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 _LEAST_VIEWS = 3
 _RIM = 0.02  # of a picture's width that outlines which count nothing are off
 _EXPLAINED = 0.5  # share of the colours' variance that a surface of matching views explains, at least
+_BRIGHTEST = 1.5  # what overshoots 0..1 by more is of another range
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,8 @@ def _check(images: Tensor, views: MultiViewOutput) -> None:
     for name, values in (("images", images), ("masks", views.masks)):
         if not bool(torch.isfinite(values).all()):
             raise ReconstructionError(f"The {name} of the views hold NaN or infinite values.")
+        if float(values.max()) > _BRIGHTEST:
+            raise ReconstructionError(f"The {name} of the views reach {float(values.max()):g}; they must be in 0..1.")
     if not has_masks(views):
         raise ReconstructionError(
             "The views have neither alpha nor masks, so nothing tells the head from what lies behind it: give pictures "

@@ -188,7 +188,8 @@ def test_what_cannot_be_is_named(views: MultiViewOutput) -> None:
     two = MultiViewOutput(views.tensor()[:2], views.masks[:2], views.cameras[:2])
     empty = replace(views, masks=torch.zeros_like(views.masks))
     broken = replace(views, images=torch.full_like(views.tensor(), torch.nan))
-    for wrong, message in ((two, "at least 3"), (empty, "are empty"), (broken, "NaN")):
+    bytes_ = replace(views, images=(views.tensor() * 255).to(torch.uint8))
+    for wrong, message in ((two, "at least 3"), (empty, "are empty"), (broken, "NaN"), (bytes_, "reach 255")):
         with pytest.raises(ReconstructionError, match=message):
             reconstruct_surface(wrong, HASTY["mesh"], progress=False)
 
