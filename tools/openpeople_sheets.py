@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,15 +25,12 @@ from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from gen3dface.evaluation.openpeople import Panel, panels, portrait_bytes
-
 from gen3dface.cameras import Cameras, orbit
 from gen3dface.data_synth.sample import TrainingSample
 from gen3dface.data_synth.shards import write_shard
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.evaluation.openpeople import Panel, panels, portrait_bytes
 from gen3dface.heads import load_head_model
 from gen3dface.photo import Portrait, load_portrait
 from gen3dface.pipelines import project_views
