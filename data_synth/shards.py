@@ -33,7 +33,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str
+    key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")  # as `TrainingSample`'s
     offset: int = Field(ge=0)
     size: int = Field(gt=0, le=MOST_SAMPLE_BYTES)
     views: int = Field(gt=0)

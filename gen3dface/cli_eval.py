@@ -29,9 +29,9 @@ def evaluate(
 
     Stopped at any moment, the same command goes on.
     """
-    from gen3dface.config_files import parse_overrides
+    from gen3dface.config_files import parse_overrides, validated
     from gen3dface.errors import ConfigError
-    from gen3dface.evaluation.protocol import EvalConfig, SystemChoice, load_eval_config
+    from gen3dface.evaluation.protocol import EvalConfig, load_eval_config
     from gen3dface.evaluation.run import evaluate as run
     from gen3dface.evaluation.run import write_all_inputs
 
@@ -44,8 +44,8 @@ def evaluate(
         name, equals, folder = pair.partition("=")
         if not (name and equals and Path(folder).is_dir()):
             raise ConfigError(f"--views takes NAME=DIR with a folder that is there, got {pair!r}.")
-        others.append(SystemChoice(kind="folder", name=name, path=folder))
+        others.append({"kind": "folder", "name": name, "path": folder})
     if others:
-        values = {**found.model_dump(), "systems": [s.model_dump() for s in (*found.systems, *others)]}
-        found = EvalConfig.model_validate(values)
+        systems = [*(system.model_dump() for system in found.systems), *others]
+        found = validated(EvalConfig, {**found.model_dump(), "systems": systems}, "--views")
     typer.echo(f"the table: {run(found, out, workers)}")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,9 +15,11 @@ from gen3dface.errors import DataError
 from gen3dface.estimators import HeadFit, estimate
 from gen3dface.evaluation.openpeople import PEOPLE, Panel, panels, portrait_bytes
 from gen3dface.evaluation.protocol import SetChoice
+from gen3dface.evaluation.stamps import stamp_of
 from gen3dface.outputs.inputs import PhotoJob, find_photos
 from gen3dface.photo import Portrait, load_portrait
 
+FIRST_SEED = 900_000_000  # from here on no training run takes any
 _PANEL_VIEWS = [0, 4, 8, 12]  # of head360: where the sheets' cameras stand
 
 
@@ -40,43 +41,53 @@ class Case:
     panels: tuple[Panel, ...] = ()
 
 
-MakeCase: TypeAlias = Callable[[], Case]
-"""Makes a case when it is needed. Raises a `Gen3DFaceError` where a photo shows no head."""
+@dataclass(frozen=True)
+class CaseSource:
+    """A case that is made when it is needed.
+
+    Args:
+        make: raises a `Gen3DFaceError` where a photo shows no head. stamp: changes when what it is made from does.
+    """
+
+    key: str
+    make: Callable[[], Case]
+    stamp: str = ""
 
 
-def cases_of(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
-    """Keys of a set in a fixed order, and how their cases come about.
+def cases_of(choice: SetChoice, size: int) -> list[CaseSource]:
+    """The cases of a set in a fixed order.
 
     Raises:
         DataError: the set cannot be read or is empty.
     """
     makers = {"rendered": _rendered, "openpeople": _open_people, "shards": _shards, "photos": _photos}
-    return makers[choice.kind](choice, size)
+    return list(makers[choice.kind](choice, size))
 
 
-def _rendered(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
+def _rendered(choice: SetChoice, size: int) -> Iterator[CaseSource]:
     def make(seed: int, key: str) -> Case:
         from gen3dface.data_synth.rendered.samples import make_sample
 
-        sample = make_sample(seed, rig(choice.views, size))
+        sample = make_sample(seed, rig(choice.rig, size))
         views = sample.views.float() / 255
         return Case(key, sample.portrait, sample.head, sample.cameras, views[:, :3], views[:, 3:])
 
-    for seed in range(choice.first, choice.first + (choice.heads or 0)):
-        yield f"seed-{seed}", partial(make, seed, f"seed-{seed}")
+    first = FIRST_SEED if choice.first is None else choice.first
+    for seed in range(first, first + (choice.heads or 0)):
+        yield CaseSource(f"seed-{seed}", partial(make, seed, f"seed-{seed}"))
 
 
-def _open_people(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
+def _open_people(choice: SetChoice, size: int) -> Iterator[CaseSource]:
     def make(person: str) -> Case:
         portrait = load_portrait(portrait_bytes(person))
         cameras = rig("head360", size)[_PANEL_VIEWS]
         return Case(person, portrait, estimate(portrait), cameras, panels=tuple(panels(person)))
 
     for person in PEOPLE[: choice.heads]:
-        yield person, partial(make, person)
+        yield CaseSource(person, partial(make, person))
 
 
-def _shards(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
+def _shards(choice: SetChoice, size: int) -> Iterator[CaseSource]:
     from gen3dface.data_synth.shard_set import ShardSet
 
     assert choice.path is not None
@@ -91,10 +102,10 @@ def _shards(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
         return Case(sample.key, sample.portrait, sample.head, cameras, views[:, :3], views[:, 3:])
 
     for index, key in enumerate(shards.keys[: choice.heads]):
-        yield key, partial(make, index)
+        yield CaseSource(key, partial(make, index), shards.data_hash)
 
 
-def _photos(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
+def _photos(choice: SetChoice, size: int) -> Iterator[CaseSource]:
     assert choice.path is not None
     jobs = find_photos([Path(choice.path)])[: choice.heads]
     if not jobs:
@@ -102,7 +113,7 @@ def _photos(choice: SetChoice, size: int) -> Iterator[tuple[str, MakeCase]]:
 
     def make(job: PhotoJob) -> Case:
         portrait = load_portrait(job.photo)
-        return Case(job.name, portrait, estimate(portrait), rig(choice.views, size))
+        return Case(job.name, portrait, estimate(portrait), rig(choice.rig, size))
 
     for job in jobs:
-        yield job.name, partial(make, job)
+        yield CaseSource(job.name, partial(make, job), stamp_of(job.photo))

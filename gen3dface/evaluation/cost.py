@@ -18,14 +18,14 @@ class Cost:
     """Of what ran inside `measured`."""
 
     seconds: float = 0.0
-    peak_mib: float = float("nan")  # of the process, its libraries included; NaN where the system does not tell
+    added_mib: float = float("nan")  # at the peak, over what the process held before; NaN where it is not told
 
 
 @contextmanager
 def measured() -> Iterator[Cost]:
     """Watch what runs inside."""
     cost, done = Cost(), threading.Event()
-    watcher = threading.Thread(target=_watch, args=(cost, done), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(cost, done, resident()), daemon=True)
     started = time.perf_counter()
     watcher.start()
     try:
@@ -36,11 +36,11 @@ def measured() -> Iterator[Cost]:
         watcher.join()
 
 
-def _watch(cost: Cost, done: threading.Event) -> None:
-    peak = resident()
+def _watch(cost: Cost, done: threading.Event, before: float) -> None:
+    peak = before
     while not done.wait(_EVERY):
         peak = max(peak, resident())
-    cost.peak_mib = peak
+    cost.added_mib = max(peak, resident()) - before
 
 
 def resident() -> float:

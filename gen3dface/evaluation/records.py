@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dface.errors import DataError
 from gen3dface.evaluation.cost import Cost
 from gen3dface.evaluation.scores import Scores
 from gen3dface.files import make_folder, write_atomically
@@ -52,8 +53,9 @@ class RecordFolder:
                 return None
             views = {name: _floats(row) for name, row in note["views"].items()}
             whole = {name: float("nan") if v is None else float(v) for name, v in note["whole"].items()}
-            scores = Scores(_floats(note["azimuths"]), views, whole, self._features(path, note["features"]))
-            return Record(key, scores, Cost(*_floats(note["cost"])), str(note["error"]))
+            shares = {name: float(share) for name, share in note["found"].items()}
+            scores = Scores(_floats(note["azimuths"]), views, whole, shares, self._features(path, note["features"]))
+            return Record(key, scores, Cost(*_floats(note["cost"]).tolist()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             logger.warning("%s is damaged (%r); it is made again", path, error)
             return None
@@ -68,17 +70,20 @@ class RecordFolder:
             write_atomically(path.with_suffix(".npz"), buffer.getvalue())
         note = {
             "fingerprint": fingerprint,
-            "error": record.error,
             "azimuths": scores.azimuths.tolist(),
             "views": {name: _plain(row) for name, row in scores.views.items()},
             "whole": {name: _plain([value])[0] for name, value in scores.whole.items()},
+            "found": scores.found,
             "features": sorted(scores.features),
-            "cost": _plain([record.cost.seconds, record.cost.peak_mib]),
+            "cost": _plain([record.cost.seconds, record.cost.added_mib]),
         }
         write_atomically(path, json.dumps(note, indent=1, allow_nan=False).encode())
 
     def _path(self, key: str, system: str) -> Path:
-        return self._folder / f"{key}.{system}.json"
+        name = f"{key}.{system}.json"
+        if Path(name).name != name:
+            raise DataError(f"{key!r} names no case: it would lie outside of {self._folder}.")
+        return self._folder / name
 
     @staticmethod
     def _features(path: Path, names: list[str]) -> dict[str, NDArray[np.float32]]:

@@ -126,18 +126,22 @@ def _text(cell: Cell | None, measure: str) -> str:
 def _facts(name: str, results: Results) -> Iterator[str]:
     """Distances of whole sets, seconds and memory, failures."""
     for system, found in results.distances.get(name, {}).items():
-        if not found:
+        if "pictures" not in found:
+            if found:
+                yield f"- {system}: {found['missing']}"
             continue
         few = min(found["pictures"], found["reference"]) < FEWEST_PICTURES
         parts = [f"{what} {found[key]:.{digits}f}" for key, what, digits in _DISTANCES if key in found]
         note = f" (of {found['pictures']} pictures to {found['reference']}: too few for FID, whose bias is larger)"
         yield f"- {system}: {', '.join(parts)}{note if few and parts else ''}"
     for system, cost in results.costs.get(name, {}).items():
-        seconds = (
-            "nothing was made" if cost["seconds"] is None else f"{cost['seconds']} s a head, {cost['peak_mib']} MiB"
-        )
+        seconds = "nothing was made" if cost["seconds"] is None else f"{cost['seconds']} s a head, {_memory(cost)}"
         failed = f"; {len(cost['failed'])} of {cost['heads']} heads failed" if cost["failed"] else ""
         yield f"- {system}: {seconds}{failed}"
+
+
+def _memory(cost: dict[str, Any]) -> str:
+    return "memory unknown" if cost["added_mib"] is None else f"at most {cost['added_mib']} MiB more in memory"
 
 
 _DISTANCES = (("fid", "FID", 1), ("kid", "KID", 4))
@@ -145,7 +149,9 @@ _LEGEND = (
     "Means over the views of a bin of azimuths (degrees from the front); in brackets the 95 % interval of a bootstrap "
     "over heads (n: of how many, where they are too few for one); `of 50%`: the share of views that gave a number, as "
     "those in which a face was found. `truth` are the true views themselves: light, expression and the estimate's "
-    "errors are the photo's in its own pixels and not in true views, so an engine may be above it in `identity`."
+    "errors are the photo's in its own pixels and not in true views, so an engine may be above it in `identity`. "
+    "Models that this package trained with losses of pictures, mini too, have seen AlexNet's LPIPS and Re-ID's "
+    "recogniser while they learned; VGG and SFace they have not."
 )
 
 

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from gen3dface.errors import DataError, Gen3DFaceError
-from gen3dface.evaluation.cases import Case, cases_of
+from gen3dface.errors import DataError, Gen3DFaceError, OutputError
+from gen3dface.evaluation.cases import Case, CaseSource, cases_of
 from gen3dface.evaluation.comparison import Compared, compared
 from gen3dface.evaluation.cost import measured
 from gen3dface.evaluation.protocol import EvalConfig, SetChoice, SystemChoice
 from gen3dface.evaluation.records import Record, RecordFolder, Records
 from gen3dface.evaluation.scores import Judge, Scores
-from gen3dface.evaluation.systems import System, open_system, write_inputs
+from gen3dface.evaluation.stamps import stamp_of
+from gen3dface.evaluation.systems import System, open_system, system_stamp, write_inputs
 from gen3dface.evaluation.table import costs_of, distances_of, table_of
 from gen3dface.files import make_folder, write_atomically
 from gen3dface.outputs.inputs import find_photos
@@ -85,10 +86,13 @@ def run_sets(config: EvalConfig, out: Path, workers: int = 1, progress: bool = T
         DataError, CheckpointError, ConfigError: a set or a system cannot be read.
         OutputError: the folder cannot be written.
     """
+    for system in config.systems:
+        _system(system, config.seed)
+    _judge(config).open()
     found: dict[str, Records] = {}
     for number, choice in enumerate(config.sets):
         records: Records = {system.title: [] for system in _fitting(config, choice)}
-        count = len(list(cases_of(choice, config.size)))
+        count = len(cases_of(choice, config.size))
         todo = [(config, number, case, out) for case in range(count)]
         with _mapped(workers) as mapped:
             for row in tqdm(mapped(_of_case, todo), choice.title, count, unit="head", disable=not progress):
@@ -117,12 +121,12 @@ def write_all_inputs(config: EvalConfig, folder: Path, progress: bool = True) ->
     """What others need to make the views of a protocol; how many cases there are. See `write_inputs`."""
     count = 0
     for choice in config.sets:
-        for key, make in tqdm(list(cases_of(choice, config.size)), choice.title, disable=not progress):
+        for source in tqdm(cases_of(choice, config.size), choice.title, disable=not progress):
             try:
-                write_inputs(folder, choice.title, make())
+                write_inputs(folder, choice.title, source.make())
                 count += 1
             except Gen3DFaceError as error:
-                logger.warning("%s: %s", key, error)
+                logger.warning("%s: %s", source.key, error)
     return count
 
 
@@ -135,22 +139,38 @@ def _of_case(job: tuple[EvalConfig, int, int, Path]) -> dict[str, Record]:
     """A case's records by system; the case and the systems are made only where one is missing."""
     config, number, index, out = job
     choice = config.sets[number]
-    key, make = list(cases_of(choice, config.size))[index]
+    source = cases_of(choice, config.size)[index]
     folder, case, found = RecordFolder(out / "records" / choice.title), None, {}
     for system in _fitting(config, choice):
-        fingerprint = config.fingerprint(choice.model_dump(exclude={"heads"}), system.model_dump(exclude={"name"}), key)
-        record = folder.read(key, system.title, fingerprint)
+        fingerprint = config.fingerprint(*_stamps(config, choice, system, source))
+        record = folder.read(source.key, system.title, fingerprint)
         if record is None:
-            picture = out / "pictures" / choice.title / f"{key}.{system.title}.jpg" if index < SHOWN else None
+            name = f"{source.key}.{system.title}.jpg"
+            picture = out / "pictures" / choice.title / name if index < SHOWN else None
             try:
-                case = case or make()
+                case = case or source.make()
                 record = _scored(config, choice.title, system, case, picture)
-            except Gen3DFaceError as error:
-                logger.warning("%s, %s: %s", key, system.title, error)
-                record = Record(key, Scores(np.zeros(0)), error=str(error))
-            folder.write(record, system.title, fingerprint)
+                folder.write(record, system.title, fingerprint)
+            except OutputError:
+                raise
+            except Gen3DFaceError as error:  # tried again by the next run
+                logger.warning("%s, %s: %s", source.key, system.title, error)
+                record = Record(source.key, Scores(np.zeros(0)), error=str(error))
         found[system.title] = record
     return found
+
+
+def _stamps(config: EvalConfig, choice: SetChoice, system: SystemChoice, source: CaseSource) -> list[object]:
+    """Whatever a record's numbers depend on beside the protocol's own values."""
+    users = [None if path is None else stamp_of(path) for path in (config.arcface, config.clip, config.reference)]
+    return [
+        choice.model_dump(exclude={"heads", "name"}),
+        system.model_dump(exclude={"name"}),
+        source.key,
+        source.stamp,
+        system_stamp(system, choice.title, source.key),
+        *users,
+    ]
 
 
 @lru_cache(maxsize=16)

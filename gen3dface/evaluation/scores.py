@@ -49,6 +49,7 @@ class Scores:
     azimuths: Array
     views: dict[str, Array] = field(default_factory=dict)
     whole: dict[str, float] = field(default_factory=dict)
+    found: dict[str, float] = field(default_factory=dict)
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -58,6 +59,16 @@ class Judge:
     def __init__(self, config: EvalConfig) -> None:
         self._config, self._wanted = config, set(config.measured)
         self._last: tuple[Tensor, NDArray[np.float32]] | None = None
+
+    def open(self) -> Judge:
+        """Read what the user named, so that a wrong name is told at once. Raises `CheckpointError`, `DataError`."""
+        if self._config.clip is not None:
+            _ = self._clip
+        if self._config.arcface is not None:
+            _ = self._embed
+        if "reid" in self._wanted:
+            _ = self._reid
+        return self
 
     @torch.no_grad()
     def __call__(self, case: Case, views: MultiViewOutput, pairs: Compared) -> Scores:
@@ -100,6 +111,7 @@ class Judge:
 
                 kept = np.array([one for one in found if one is not None])
                 scores.whole["agreement"] = mean_pairwise_cosine(kept)
+                scores.found["agreement"] = len(kept) / max(len(found), 1)
         if "clip" in self._wanted:
             scores.views["clip"] = np.asarray(self._clip(case.portrait.image, large), np.float64)
         if "janus" in self._wanted:
@@ -169,7 +181,7 @@ class Judge:
     def _reid(self) -> Any:
         from gen3dface.evaluation.reid import ReID
 
-        return ReID()
+        return ReID(self._config.reid)
 
     @cached_property
     def _inception(self) -> Any:

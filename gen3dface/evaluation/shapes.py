@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -39,13 +39,8 @@ _POINTS = 4000
 _THRESHOLD = 0.001  # metres, of precision and recall
 
 
-@dataclass
-class ShapeErrors:
-    """Of one estimator: measure to one array of millimetres a head; the photos' yaws; photos that gave nothing."""
-
-    errors: dict[str, list[Array]] = field(default_factory=dict)
-    yaws: list[float] = field(default_factory=list)
-    failed: int = 0
+ShapeErrors: TypeAlias = "list[tuple[float, dict[str, Array]]]"
+"""Of one estimator: each photo's yaw in degrees, and measure to millimetres; empty where it found no head."""
 
 
 def run_shapes(choice: ShapeChoice, progress: bool = True) -> dict[str, ShapeErrors]:
@@ -58,22 +53,22 @@ def run_shapes(choice: ShapeChoice, progress: bool = True) -> dict[str, ShapeErr
     from gen3dface.data_synth.rendered.samples.make import sit
 
     model, skins = load_head_model(), load_skins()
-    systems: dict[str, Shape] = {estimator.kind: open_shape(estimator) for estimator in choice.estimators}
-    found = {name: ShapeErrors() for name in systems}
+    systems: dict[str, Shape] = {estimator.title: open_shape(estimator) for estimator in choice.estimators}
+    found: dict[str, ShapeErrors] = {name: [] for name in systems}
     for seed in tqdm(range(choice.first, choice.first + choice.heads), "shapes", unit="head", disable=not progress):
         sitting = sit(seed, skins)
         truth = Face.of(model.mesh(sitting.person.identity), model)
+        yaw = abs(float(sitting.lens.azimuths[0]))
         for name, system in systems.items():
+            errors: dict[str, Array] = {}
             try:  # the photo alone is handed on: landmarks and matte are found anew
-                portrait = load_portrait(encode(sitting.portrait.image, "png"))
-                made = system(portrait)
+                made = system(load_portrait(encode(sitting.portrait.image, "png")))
+                errors = {measure: _MILLIMETRES * values for measure, values in shape_errors(made, truth)}
+            except HeadModelError:
+                raise  # the model's fault, whatever the photo
             except Gen3DFaceError as error:
                 logger.warning("seed %d, %s: %s", seed, name, error)
-                found[name].failed += 1
-                continue
-            found[name].yaws.append(abs(float(sitting.lens.azimuths[0])))
-            for measure, values in shape_errors(made, truth):
-                found[name].errors.setdefault(measure, []).append(_MILLIMETRES * values)
+            found[name].append((yaw, errors))
     return found
 
 
@@ -131,14 +126,23 @@ def shape_table(found: dict[str, ShapeErrors], draws: int, seed: int) -> dict[st
     table = {}
     for low, high in (*YAWS, (0.0, 90.0)):
         name = "all" if high == 90 else f"{low:.0f}-{high:.0f}"
-        table[name] = {
-            system: {
-                measure: cell_of([v for v, yaw in zip(values, one.yaws, strict=True) if low <= yaw < high], draws, seed)
-                for measure, values in one.errors.items()
-            }
-            for system, one in found.items()
-        }
+        rows = {who: [errors for yaw, errors in heads if low <= yaw < high] for who, heads in found.items()}
+        table[name] = {who: _cells(heads, draws, seed) for who, heads in rows.items()}
     return table
+
+
+def _cells(heads: list[dict[str, Array]], draws: int, seed: int) -> dict[str, Cell]:
+    """Means, and NoW's medians over all points, of the photos in which a head was found; `found` is their share."""
+    good = [errors for errors in heads if errors]
+    if not good:
+        return {"vertex, rigid": Cell(None, found=0.0)} if heads else {}
+    share, cells = len(good) / len(heads), {}
+    for measure in good[0]:
+        values = [errors[measure] for errors in good]
+        cells[measure] = replace(cell_of(values, draws, seed), found=share)
+        if measure.startswith("NoW"):
+            cells[f"{measure}, median"] = Cell(float(np.median(np.concatenate(values))), heads=len(good), found=share)
+    return cells
 
 
 def open_shape(choice: EstimatorChoice) -> Shape:

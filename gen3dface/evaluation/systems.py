@@ -10,15 +10,17 @@ from typing import TypeAlias
 
 import torch
 
-from gen3dface.errors import DataError
+from gen3dface.errors import CheckpointError, DataError
 from gen3dface.estimators import HeadFit
 from gen3dface.estimators.default import population_prior
 from gen3dface.evaluation.cases import Case
 from gen3dface.evaluation.protocol import SystemChoice
+from gen3dface.evaluation.stamps import stamp_of
 from gen3dface.files import make_folder, write_atomically
 from gen3dface.heads import load_head_model
 from gen3dface.outputs.pictures import encode
 from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views
+from gen3dface.pipelines.shipped import resolved as resolved_model
 from gen3dface.recon.view_folder import read_pictures
 
 _WHITE = 0.98
@@ -38,9 +40,16 @@ def open_system(choice: SystemChoice, seed: int) -> System:
         assert choice.path is not None
         return _Folder(Path(choice.path))
     if choice.kind == "pipeline":
-        assert choice.model is not None
-        return _Pipeline(choice.model, choice.steps, seed)
+        return _Pipeline(choice, seed)
     return {"truth": _truth, "mean_head": _mean_head, "projection": _projection}[choice.kind]
+
+
+def system_stamp(choice: SystemChoice, set_name: str, case: str) -> str:
+    """Changes when what a system's views of a case are made from does."""
+    if choice.kind == "folder":
+        assert choice.path is not None
+        return stamp_of(Path(choice.path) / set_name / case)
+    return stamp_of(resolved_model(choice.model)) if choice.model is not None else ""
 
 
 def write_inputs(folder: Path, set_name: str, case: Case) -> None:
@@ -84,10 +93,13 @@ def mean_fit(head: HeadFit) -> HeadFit:
 class _Pipeline:
     """One seed for all heads."""
 
-    def __init__(self, model: str, steps: int | None, seed: int) -> None:
-        self._pipe = Gen3DFacePipeline.from_pretrained(model)
+    def __init__(self, choice: SystemChoice, seed: int) -> None:
+        try:
+            self._pipe = Gen3DFacePipeline.from_pretrained(choice.model)
+        except (OSError, ValueError) as error:  # diffusers' own
+            raise CheckpointError(f"There is no pipeline at {choice.model}: {error}") from error
         self._pipe.set_progress_bar_config(disable=True)
-        self._steps, self._seed = steps, seed
+        self._seed, self._steps, self._guidance = seed, choice.steps, choice.guidance
 
     def __call__(self, set_name: str, case: Case) -> MultiViewOutput:
         side = self._pipe.config["image_size"]
@@ -96,6 +108,7 @@ class _Pipeline:
             case.head,
             case.cameras.resized(side, side),
             num_inference_steps=self._steps,
+            guidance_scale=self._guidance,
             generator=torch.Generator().manual_seed(self._seed),
             output_type="pt",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from gen3dface.evaluation.bootstrap import FEWEST, interval
 from gen3dface.evaluation.protocol import EvalConfig
 from gen3dface.evaluation.records import Record, Records
+from gen3dface.evaluation.reid import matches
 from gen3dface.evaluation.view_scores import AZIMUTH_BINS
 
 Array = NDArray[np.float64]
 WHOLE = "all"  # the bin of what is one number for all views
 FEWEST_PICTURES = 2048  # under which a Frechet distance says more of their number than of the pictures
-_MATCH = 0.6  # L2 distance under which dlib's author calls two faces one person
 _KID_SUBSETS, _KID_SIZE = 100, 50
 
 
@@ -54,11 +54,16 @@ def costs_of(records: Records) -> dict[str, dict[str, Any]]:
         good = [row for row in rows if not row.error]
         found[system] = {
             "seconds": round(float(np.median([r.cost.seconds for r in good])), 3) if good else None,
-            "peak_mib": round(max(r.cost.peak_mib for r in good)) if good else None,
+            "added_mib": _largest([r.cost.added_mib for r in good]),
             "heads": len(rows),
             "failed": {row.key: row.error for row in rows if row.error},
         }
     return found
+
+
+def _largest(values: Sequence[float]) -> int | None:
+    known = [value for value in values if np.isfinite(value)]
+    return round(max(known)) if known else None
 
 
 def _of_system(rows: Sequence[Record], config: EvalConfig) -> dict[str, dict[str, Cell]]:
@@ -82,8 +87,7 @@ def _cells(rows: Sequence[Record], config: EvalConfig, inside: Callable[[Array],
         if sum(map(len, parts)):
             found[measure] = cell_of(parts, config.draws, config.seed)
             if measure == "reid":
-                matches = [np.where(np.isfinite(part), part < _MATCH, np.nan) for part in parts]
-                found["reid_match"] = cell_of(matches, config.draws, config.seed)
+                found["reid_match"] = cell_of([matches(part) for part in parts], config.draws, config.seed)
     return found
 
 
@@ -91,8 +95,10 @@ def _of_whole(rows: Sequence[Record], config: EvalConfig) -> dict[str, Cell]:
     found = {}
     for measure in config.measured:
         values = [np.array([row.scores.whole[measure]]) for row in rows if measure in row.scores.whole]
+        shares = [row.scores.found.get(measure, 1.0) for row in rows if measure in row.scores.whole]
         if values:
-            found[measure] = cell_of(values, config.draws, config.seed)
+            cell = cell_of(values, config.draws, config.seed)
+            found[measure] = replace(cell, found=cell.found * float(np.mean(shares)))
     return found
 
 
@@ -112,8 +118,10 @@ def distances_of(rows: Sequence[Record], config: EvalConfig, reference: NDArray[
     """FID and KID of one system's pictures to the true ones, or to the reference's features [M, 2048]."""
     made = [r.scores.features["made"] for r in rows if "made" in r.scores.features]
     true = [r.scores.features["true"] for r in rows if "true" in r.scores.features]
-    if not made or (reference is None and not true):
+    if not made:
         return {}
+    if reference is None and not true:
+        return {"missing": "FID and KID need pictures to compare with: reference"}
     from gen3dface.evaluation.frechet import frechet_distance, kernel_distance
 
     first, second = np.concatenate(made), np.concatenate(true) if reference is None else reference

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from gen3dface import cli
 from gen3dface.cameras import Cameras, rig
 from gen3dface.data_synth.rendered.samples import make_sample
-from gen3dface.errors import ConfigError, HeadModelError
+from gen3dface.errors import AssetError, CheckpointError, ConfigError, HeadModelError
 from gen3dface.evaluation.cases import Case
 from gen3dface.evaluation.comparison import compared
 from gen3dface.evaluation.cost import measured
 from gen3dface.evaluation.halves import halves_apart
 from gen3dface.evaluation.protocol import EvalConfig
 from gen3dface.evaluation.run import evaluate, run_sets, write_all_inputs
-from gen3dface.evaluation.shapes import Face, shape_errors
+from gen3dface.evaluation.shapes import Face, shape_errors, shape_table
 from gen3dface.heads import load_head_model
 from gen3dface.pipelines.output import MultiViewOutput
 from tests.recon.scenes import orbiting, pictures
@@ -82,16 +82,43 @@ def test_another_system_s_pictures_are_scored_like_our_own(tmp_path: Path, skins
     table = json.loads((tmp_path / "out" / "results.json").read_text())["sets"]["rendered"]
     assert table["them"]["all"]["psnr"]["mean"] == pytest.approx(100)
     assert table["them"]["all"]["iou"]["mean"] > 0.97  # their masks are what is not white
-    (folder / "views" / "003.png").unlink()
-    theirs = {**VALUES, "systems": [{"kind": "folder", "path": str(tmp_path / "theirs")}]}
-    records = run_sets(EvalConfig.model_validate(theirs), tmp_path / "gap", progress=False)
-    assert "003" in records["rendered"]["theirs"][0].error
+    # a view that is missing, then there, then another one
+    theirs = EvalConfig.model_validate({**VALUES, "systems": [{"kind": "folder", "path": str(tmp_path / "theirs")}]})
+    third = folder / "views" / "003.png"
+    kept = third.read_bytes()
+    third.unlink()
+    assert "003" in run_sets(theirs, tmp_path / "gap", progress=False)["rendered"]["theirs"][0].error
+    third.write_bytes(kept)
+    found = run_sets(theirs, tmp_path / "gap", progress=False)["rendered"]["theirs"][0]
+    assert not found.error and found.scores.views["psnr"].min() == pytest.approx(100)
+    Image.new("RGB", (48, 48), "grey").save(third)
+    assert run_sets(theirs, tmp_path / "gap", progress=False)["rendered"]["theirs"][0].scores.views["psnr"][3] < 30
 
 
 def test_a_wrong_pair_is_refused(tmp_path: Path) -> None:
-    for pair in ("them", "=x", f"them={tmp_path / 'nowhere'}"):
+    for pair in ("them", "=x", f"them={tmp_path / 'nowhere'}", f"a/b={tmp_path}", f"projection={tmp_path}"):
         result = CliRunner().invoke(cli.app, ["eval", "-o", str(tmp_path / "out"), "--views", pair])
         assert isinstance(result.exception, ConfigError) and not (tmp_path / "out").exists()
+
+
+def test_what_the_user_named_is_looked_for_before_anything_is_made(tmp_path: Path) -> None:
+    for named in (
+        {"systems": [{"kind": "pipeline", "model": str(tmp_path / "nowhere")}]},
+        {"clip": str(tmp_path / "nowhere")},
+        {"arcface": str(tmp_path / "nowhere.onnx"), "measures": ["identity"]},
+    ):
+        with pytest.raises((CheckpointError, AssetError)):
+            run_sets(EvalConfig.model_validate({**VALUES, **named}), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shapes_tell_how_many_photos_gave_a_head() -> None:
+    errors = {"vertex, rigid": np.array([1.0, 3.0]), "NoW": np.array([1.0, 1.0, 7.0])}
+    table = shape_table({"us": [(5.0, errors), (10.0, {}), (50.0, {})]}, 100, 0)
+    cells = table["0-20"]["us"]
+    assert cells["vertex, rigid"].mean == 2.0 and cells["vertex, rigid"].found == 0.5
+    assert cells["NoW"].mean == 3.0 and cells["NoW, median"].mean == 1.0
+    assert table["40-60"]["us"]["vertex, rigid"].mean is None and table["20-40"]["us"] == {}
 
 
 def test_made_pixels_outside_of_the_truth_become_white_when_asked() -> None:
@@ -127,7 +154,7 @@ def test_cost_sees_what_was_taken() -> None:
         torch.randn(512, 512) @ torch.randn(512, 512)
         assert block.any()
         time.sleep(0.1)
-    assert cost.seconds >= 0.1 and cost.peak_mib - before.peak_mib > 80
+    assert cost.seconds >= 0.1 and cost.added_mib - before.added_mib > 80
 
 
 def test_a_face_is_itself_and_a_larger_one_is_larger() -> None:

@@ -14,8 +14,19 @@ def test_the_protocols_that_come_with_the_package_hold() -> None:
     assert [(s.title, s.heads) for s in smoke.sets] == [("rendered", 8), ("openpeople", None)]
     assert set(smoke.measured) == set(MEASURES) - {"clip"}
     assert load_eval_config("in_domain").white_outside
-    forty = load_eval_config("out_of_domain", {"clip": "CLIP", "measures": ["clip", "fid"]})
-    assert forty.sets[0].views == "eval40" and forty.measured == ("clip", "fid")
+    assert load_eval_config("in_domain").seed == 6033
+    forty = load_eval_config("out_of_domain", {"clip": "CLIP", "reference": "FFHQ"})
+    assert forty.sets[0].rig == "eval40"
+    assert forty.measured == ("identity", "agreement", "clip", "janus", "fid", "kid")
+
+
+def test_sets_and_estimators_of_one_kind_are_told_apart_by_names() -> None:
+    sets = [{"kind": "rendered", "heads": 1}, {"kind": "rendered", "name": "forty", "heads": 1, "views": "eval40"}]
+    both = {"kind": "deca", "checkpoint": "a", "head": "b"}
+    found = load_eval_config("smoke", {"sets": sets, "shapes.estimators": [both, {**both, "name": "other deca"}]})
+    assert [s.title for s in found.sets] == ["rendered", "forty"]
+    with pytest.raises(ConfigError, match="named alike"):
+        load_eval_config("smoke", {"shapes.estimators": [both, both]})
 
 
 @pytest.mark.parametrize(
@@ -23,7 +34,12 @@ def test_the_protocols_that_come_with_the_package_hold() -> None:
     [
         ({"systems": [{"kind": "pipeline"}]}, "has a model"),
         ({"systems": [{"kind": "truth"}, {"kind": "truth"}]}, "named alike"),
-        ({"systems": [{"kind": "truth", "name": "../up"}]}, "name"),
+        ({"systems": [{"kind": "truth", "name": "../up"}]}, "give a name"),
+        ({"systems": [{"kind": "folder", "path": "/tmp/a|b"}]}, "give a name"),
+        ({"systems": [{"kind": "folder", "path": "/"}]}, "give a name"),
+        ({"systems": [{"kind": "truth", "steps": 5}]}, "neither steps"),
+        ({"sets": [{"kind": "openpeople", "views": "eval40"}]}, "views of its own"),
+        ({"sets": [{"kind": "photos", "path": "x", "first": 3}]}, "no seeds"),
         ({"sets": [{"kind": "rendered"}]}, "how many"),
         ({"sets": [{"kind": "photos"}]}, "have a path"),
         ({"sets": [{"kind": "rendered", "heads": 1, "views": "nowhere"}]}, "nowhere"),
@@ -40,6 +56,6 @@ def test_what_cannot_be_is_named(values: dict, named: str) -> None:
 def test_a_fingerprint_is_of_what_numbers_depend_on() -> None:
     plain = EvalConfig.model_validate(TRUTH)
     assert plain.fingerprint("a") == EvalConfig.model_validate({**TRUTH, "draws": 200}).fingerprint("a")
-    for other in ({"size": 64}, {"seed": 1}, {"white_outside": True}, {"measures": ["psnr"]}):
+    for other in ({"size": 64}, {"seed": 1}, {"white_outside": True}, {"measures": ["psnr"]}, {"reid": "dlib"}):
         assert plain.fingerprint("a") != EvalConfig.model_validate({**TRUTH, **other}).fingerprint("a")
     assert plain.fingerprint("a") != plain.fingerprint("b")

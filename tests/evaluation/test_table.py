@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gen3dface.errors import DataError
 from gen3dface.evaluation.cost import Cost
 from gen3dface.evaluation.protocol import EvalConfig
 from gen3dface.evaluation.records import Record, RecordFolder
@@ -49,7 +50,9 @@ def test_few_heads_have_no_interval_and_say_so() -> None:
     assert cell.high - cell.low == pytest.approx(2 * 1.96 * 2 / np.sqrt(200), rel=0.15)
     assert cell.low < cell.mean < cell.high
     text = markdown(Results({"set": few}, {}, {"set": costs_of({"us": [record("a")]})}, {}))
-    assert "25.00 (n=4: too few)" in text and "none found" in text and "- us: 3.0 s a head, 100 MiB" in text
+    assert (
+        "25.00 (n=4: too few)" in text and "none found" in text and "- us: 3.0 s a head, at most 100 MiB more" in text
+    )
 
 
 def test_what_failed_is_counted_and_not_averaged() -> None:
@@ -73,15 +76,39 @@ def test_sets_are_as_far_apart_as_their_features() -> None:
     assert distances_of(rows, config, moved)["fid"] == pytest.approx(0.0, abs=1e-3)
     assert found["kid"] > 10 * abs(distances_of(rows, config, moved)["kid"])
     assert distances_of([record("a")], config, None) == {}
+    alone = [Record("a", Scores(np.zeros(0), features={"made": moved}))]
+    text = markdown(Results({"s": {}}, {"s": {"us": distances_of(alone, config, None)}}, {}, {}))
+    assert "- us: FID and KID need pictures to compare with" in text
+
+
+def test_unknown_memory_is_no_number() -> None:
+    rows = [Record(key, Scores(np.zeros(0)), Cost(1.0, NAN)) for key in "ab"]
+    assert costs_of({"us": rows})["us"]["added_mib"] is None
+    assert "1.0 s a head, memory unknown" in markdown(Results({"s": {}}, {}, {"s": costs_of({"us": rows})}, {}))
+    assert costs_of({"us": [*rows, record("c")]})["us"]["added_mib"] == 100
+
+
+def test_agreement_tells_in_how_many_views_a_face_was_found() -> None:
+    config = CONFIG.model_copy(update={"measures": ("agreement",)})
+    rows = [Record(k, Scores(np.zeros(0), whole={"agreement": 0.9}, found={"agreement": s})) for k, s in ("a1", "b0")]
+    rows[0].scores.found["agreement"], rows[1].scores.found["agreement"] = 0.5, 0.25
+    cell = table_of({"us": rows}, config)["us"]["all"]["agreement"]
+    assert cell.mean == pytest.approx(0.9) and cell.found == pytest.approx(0.375)
 
 
 def test_a_record_comes_back_and_damage_is_no_record(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     folder = RecordFolder(tmp_path / "set")
     written = record("a")
     written.scores.features["made"] = np.ones((2, 3), np.float32)
+    written.scores.found["halves"] = 0.5
     folder.write(written, "us", "print")
     back = folder.read("a", "us", "print")
-    assert back is not None and back.cost == written.cost and back.scores.whole == written.scores.whole
+    assert (
+        back is not None
+        and back.cost == written.cost
+        and back.scores.found == written.scores.found
+        and back.scores.whole == written.scores.whole
+    )
     for name, row in written.scores.views.items():
         np.testing.assert_array_equal(back.scores.views[name], row)
     np.testing.assert_array_equal(back.scores.features["made"], np.ones((2, 3)))
@@ -89,3 +116,10 @@ def test_a_record_comes_back_and_damage_is_no_record(tmp_path, caplog: pytest.Lo
     path = tmp_path / "set" / "a.us.json"
     path.write_text(path.read_text()[:-20])
     assert folder.read("a", "us", "print") is None and "damaged" in caplog.text
+
+
+def test_a_key_cannot_leave_the_folder(tmp_path) -> None:
+    folder = RecordFolder(tmp_path / "set")
+    for key in ("../up", "/tmp/escaped", "a/b"):
+        with pytest.raises(DataError, match="outside"):
+            folder.write(record(key), "us", "print")
