@@ -73,18 +73,24 @@ def convert(
     texture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="FLAME's texture coordinates: npz with vt and ft, or an OBJ.")
     ] = None,
+    identities: Annotated[
+        int | None,
+        typer.Option(min=0, max=300, metavar="N", help="Of FLAME cut to fewer than 300 directions; the rest express."),
+    ] = None,
     unit: Annotated[Unit, typer.Option(help="Of a mesh.")] = Unit.m,
 ) -> None:
     """Turn a head model that you have into a folder that works wherever a head model's name does.
 
     Nothing in the files is executed, nothing is downloaded, and the licence goes along.
     """
-    _refuse_unfit(kind, version, masks, texture, unit)
+    _refuse_unfit(
+        kind, {"--version": version, "--masks": masks, "--texture": texture, "--identities": identities}, unit
+    )
     from gen3dface.heads import save_head_model
     from gen3dface.heads.registry import heads_folder
 
     embedding, contours = _landmark_files(kind, landmarks or [])
-    model = _read(kind, path, version, embedding, masks, texture, unit)
+    model = _read(kind, path, version, embedding, masks, texture, identities, unit)
     folder = out or heads_folder() / _folder_name(kind, model)
     typer.echo(save_head_model(model, folder, _contours(contours, model)))
 
@@ -107,8 +113,7 @@ def show(
     typer.echo(out)
 
 
-def _refuse_unfit(kind: Kind, version: str | None, masks: Path | None, texture: Path | None, unit: Unit) -> None:
-    given = {"--version": version, "--masks": masks, "--texture": texture}
+def _refuse_unfit(kind: Kind, given: dict[str, object], unit: Unit) -> None:
     if kind is not Kind.flame and (unfit := [name for name, value in given.items() if value is not None]):
         raise typer.BadParameter(f"{', '.join(unfit)} is for flame alone")
     if kind is not Kind.mesh and unit is not Unit.m:
@@ -131,12 +136,13 @@ def _read(
     landmarks: Path | None,
     masks: Path | None,
     texture: Path | None,
+    identities: int | None,
     unit: Unit,
 ) -> HeadModel:
     if kind is Kind.flame:
         from gen3dface.heads.flame import read_flame
 
-        return read_flame(path, version, texture=texture, landmarks=landmarks, masks=masks)
+        return read_flame(path, version, texture=texture, landmarks=landmarks, masks=masks, identities=identities)
     if kind is Kind.gnm:
         from gen3dface.heads.gnm import read_gnm
 

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import secrets
+import zipfile
 from pathlib import Path
+from typing import IO
 
 from gen3dface.errors import OutputError
 
@@ -50,6 +52,19 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def holds_more_than_its_size(file: str | os.PathLike[str] | IO[bytes]) -> bool:
+    """Whether a zip archive's entries are compressed or overlap: read, it may take any memory.
+
+    torch.save stores without compression, so that what it wrote never does.
+
+    Raises:
+        zipfile.BadZipFile, OSError, ValueError: it is damaged, or no archive.
+    """
+    with zipfile.ZipFile(file) as archive:
+        entries, room = archive.infolist(), archive.start_dir  # the table of contents lies behind the data
+    return any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > room
 
 
 def write_failure(path: Path, error: OSError) -> str:

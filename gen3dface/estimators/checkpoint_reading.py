@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gen3dface.errors import CheckpointError
+from gen3dface.files import holds_more_than_its_size
 
 _MOST_BYTES = 4 << 30
 _FEW = 4  # names that a message tells
@@ -65,8 +66,7 @@ def read_checkpoint(path: str | Path) -> Mapping[str, object]:
 def _require_unpacked(path: Path) -> None:
     """torch.save stores without compression: a packed file would be larger in memory than its size says."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+        packed = holds_more_than_its_size(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged or no checkpoint: {error}") from error
     if packed:

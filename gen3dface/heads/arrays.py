@@ -21,13 +21,15 @@ MOST_BYTES = 2 << 30  # unpacked
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Let every `HeadModelError` name the file that is being read."""
+    """Let every `HeadModelError` name the file that is being read, and make what numpy says of odd arrays one."""
     try:
         yield
     except HeadModelError as error:
         if f"'{path}'" in str(error):
             raise
         raise HeadModelError(f"'{path}': {str(error).rstrip('.')}.") from error
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise HeadModelError(f"'{path}' is damaged, or holds arrays of other shapes or kinds: {error!r}") from error
 
 
 def read_npz(path: Path, names: tuple[str, ...] = (), most: int = MOST_BYTES) -> dict[str, NDArray[Any]]:
@@ -38,12 +40,18 @@ def read_npz(path: Path, names: tuple[str, ...] = (), most: int = MOST_BYTES) ->
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {Path(m.filename).stem: m.file_size for m in archive.infolist()}
+            entries = [(m.filename.removesuffix(".npy"), m.file_size) for m in archive.infolist()]
+        members = dict(entries)
+        if len(members) < len(entries):  # whose size would be counted?
+            raise HeadModelError(f"'{path}' holds several arrays of one name.")
         wanted = [name for name in members if not names or name in names]
         if sum(members[name] for name in wanted) > most:
             raise HeadModelError(f"'{path}' unpacks to more than {most:,} bytes, which is too large.")
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in wanted}
+            found = {name: arrays[name] for name in wanted}
+        if others := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+            raise HeadModelError(f"'{path}': {others[0]} is no array.")
+        return found
     except HeadModelError:
         raise
     except OSError as error:
@@ -61,14 +69,18 @@ def to_float(values: NDArray[Any], name: str = "an array") -> Tensor:
     return torch.from_numpy(values)
 
 
-def to_index(values: NDArray[Any]) -> Tensor:
-    """int64 on the CPU."""
+def to_index(values: NDArray[Any], name: str = "an array of indices") -> Tensor:
+    """int64 on the CPU. Raises `HeadModelError` where a value is no whole number."""
+    if values.dtype.kind == "f" and not ((values == np.round(values)) & (np.abs(values) < 2**53)).all():
+        raise HeadModelError(f"{name} holds what are no whole numbers")
     return torch.from_numpy(np.array(values, dtype=np.int64, order="C"))
 
 
 def check_shape(values: NDArray[Any], name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """The same array; raises `HeadModelError` unless it has numbers of that shape (None: any length)."""
-    fits = values.ndim == len(shape) and all(b in (None, a) for a, b in zip(values.shape, shape, strict=True))
+    """The same array; raises `HeadModelError` unless it has numbers of that shape (None: any length but 0)."""
+    fits = values.ndim == len(shape) and all(
+        b == a or (b is None and a) for a, b in zip(values.shape, shape, strict=True)
+    )
     if not fits or values.dtype.kind not in "biuf":
         wanted = ", ".join("*" if side is None else str(side) for side in shape)
         raise HeadModelError(f"{name} is {values.dtype} {list(values.shape)}, expected numbers [{wanted}]")

@@ -45,6 +45,7 @@ def read_flame(
     texture: str | Path | None = None,
     landmarks: str | Path | None = None,
     masks: str | Path | None = None,
+    identities: int | None = None,
 ) -> HeadModel:
     """The head model in a FLAME file.
 
@@ -56,14 +57,19 @@ def read_flame(
             it the mesh is cut and unwrapped anew.
         landmarks: MediaPipe's embedding (npz with `lmk_face_idx`, `lmk_b_coords`, `landmark_indices`).
         masks: `FLAME_masks.pkl`.
+        identities: how many of the directions are identities, 0..300; the others are expressions. It may be left out
+            where the file has at least 300, which then are the identities; a file of 150 does not say where to cut.
 
     Raises:
-        HeadModelError: the version is not clear, or a file is missing, damaged, unsafe or of another kind.
+        HeadModelError: the version or the number of identities is not clear, or a file is missing, damaged, unsafe or
+            of another kind.
     """
     path = Path(path)
     version = _version(path, version)
     with reading(path):
-        return checked(_model(_arrays(path), version, texture, landmarks, masks))
+        arrays = _arrays(path)
+        split = _split(arrays["shapedirs"].shape[2], identities)
+        return checked(_model(arrays, split, version, texture, landmarks, masks))
 
 
 def origin_of(model: HeadModel) -> Tensor:
@@ -106,8 +112,7 @@ def _arrays(path: Path) -> dict[str, Array]:
     if not isinstance(raw, dict) or (missing := [key for key in _KEYS if key not in raw]):
         raise HeadModelError(f"it is no FLAME model: {', '.join(missing) if isinstance(raw, dict) else 'keys'} missing")
     out = {key: to_array(raw[key], key) for key in _KEYS if key != "J_regressor"}
-    v, joints = len(out["v_template"]), len(JOINT_NAMES)
-    check_shape(out["v_template"], "v_template", (v, 3))
+    v, joints = len(check_shape(out["v_template"], "v_template", (None, 3))), len(JOINT_NAMES)
     check_shape(out["f"], "f", (None, 3))
     check_shape(out["shapedirs"], "shapedirs", (v, 3, None))
     check_shape(out["kintree_table"], "kintree_table (FLAME has 5 joints)", (2, joints))
@@ -115,20 +120,35 @@ def _arrays(path: Path) -> dict[str, Array]:
     check_shape(out["posedirs"], "posedirs", (v, 3, 9 * (joints - 1)))
     out["J_regressor"] = to_dense(raw["J_regressor"], "J_regressor", (joints, v))
     check_shape(out["J_regressor"], "J_regressor", (joints, v))
-    if not 0 < out["shapedirs"].shape[2] <= IDENTITIES + EXPRESSIONS:
-        raise HeadModelError(f"shapedirs has {out['shapedirs'].shape[2]} columns, FLAME has 300 + 100")
     return out
+
+
+def _split(columns: int, identities: int | None) -> int:
+    """How many of the columns of `shapedirs` are identities."""
+    if identities is None and columns < IDENTITIES:
+        raise HeadModelError(
+            f"shapedirs has {columns} columns, fewer than FLAME's 300 + 100, and does not say which are expressions: "
+            "give the number of identities (--identities)"
+        )
+    split = IDENTITIES if identities is None else identities
+    if not (0 <= split <= min(columns, IDENTITIES) and columns - split <= EXPRESSIONS):
+        raise HeadModelError(
+            f"shapedirs has {columns} columns, which cannot be {split} identities and the rest expressions: FLAME has "
+            "300 + 100"
+        )
+    return split
 
 
 def _model(
     arrays: dict[str, Array],
+    split: int,
     version: str,
     texture: str | Path | None,
     landmarks: str | Path | None,
     masks: str | Path | None,
 ) -> HeadModel:
     own, regressor = arrays["v_template"].astype(np.float64), arrays["J_regressor"].astype(np.float64)
-    faces = arrays["f"].astype(np.int64)
+    faces = to_index(arrays["f"], "f").numpy()
     if not 0 <= faces.min() <= faces.max() < len(own):
         raise HeadModelError("f points at vertices that are not there")
     joints = regressor @ own
@@ -138,7 +158,6 @@ def _model(
         raise HeadModelError(f"v_template or J_regressor reach beyond {_REACH:.0f} metres, or hold NaN")
     directions = np.moveaxis(arrays["shapedirs"], -1, 0).astype(np.float64)  # [K + E, V, 3]
     joint_directions = np.einsum("jv,kvc->kjc", regressor, directions)
-    expressions = len(directions) - IDENTITIES
     uvs, uv_faces = unwrapped_uvs(template, faces) if texture is None else read_texture_space(Path(texture), faces)
     places = no_landmarks() if landmarks is None else read_landmarks(Path(landmarks), len(faces))
     placed = to_float(template, "v_template")
@@ -148,13 +167,13 @@ def _model(
         licence=LICENCES[_base(version)],
         template=placed,
         faces=to_index(faces),
-        identity_basis=to_float(directions[:IDENTITIES], "shapedirs"),
-        expression_basis=to_float(directions[IDENTITIES:], "shapedirs"),
-        expression_names=tuple(f"expression_{k:03}" for k in range(max(expressions, 0))),
+        identity_basis=to_float(directions[:split], "shapedirs"),
+        expression_basis=to_float(directions[split:], "shapedirs"),
+        expression_names=tuple(f"expression_{k:03}" for k in range(len(directions) - split)),
         joint_names=JOINT_NAMES,
-        joint_parents=(-1, *(int(parent) for parent in arrays["kintree_table"][0, 1:])),
+        joint_parents=(-1, *to_index(arrays["kintree_table"][0, 1:], "kintree_table").tolist()),
         joints=to_float(joints - origin, "J_regressor"),
-        joint_basis=to_float(joint_directions[:IDENTITIES], "J_regressor"),
+        joint_basis=to_float(joint_directions[:split], "J_regressor"),
         skinning_weights=to_float(arrays["weights"], "weights"),
         uvs=to_float(uvs, "the texture coordinates"),
         uv_faces=to_index(uv_faces),
@@ -163,7 +182,7 @@ def _model(
         regions=completed(_regions(masks, arrays["weights"]), placed),
         mirror=to_index(mirror_vertices(template)),
         collar=to_index(lowest_loop(template, faces)),
-        expression_joint_basis=to_float(joint_directions[IDENTITIES:], "J_regressor"),
+        expression_joint_basis=to_float(joint_directions[split:], "J_regressor"),
         pose_correctives=to_float(np.moveaxis(arrays["posedirs"], -1, 0), "posedirs"),
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
     )
@@ -180,7 +199,7 @@ def read_texture_space(path: Path, faces: Array) -> tuple[Array, Array]:
     if not {"vt", "ft"} <= arrays.keys():
         raise HeadModelError(f"'{path}' has no texture coordinates (vt and ft)")
     uvs, triangles = check_shape(arrays["vt"], "vt", (None, 2)), check_shape(arrays["ft"], "ft", faces.shape)
-    return uvs, triangles.astype(np.int64)
+    return uvs, to_index(triangles, "ft").numpy()
 
 
 def _regions(masks: str | Path | None, weights: Array) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -97,11 +98,16 @@ def read_flame_landmarks(path: str | Path, faces: int) -> FlameLandmarks:
             raise HeadModelError(f"it cannot be read: {error.strerror or error}") from error
         values: dict[str, Tensor] = {}
         for name, shape in _SHAPES.items():
-            index, weights = (_entry(found, f"{name}_lmk_{part}") for part in ("faces_idx", "bary_coords"))
-            index = check_shape(index.reshape(index.shape[-len(shape) :]), f"{name}_lmk_faces_idx", shape)
-            weights = check_shape(weights.reshape(*shape, 3), f"{name}_lmk_bary_coords", (*shape, 3))
+            index, weights = (
+                _entry(found, f"{name}_lmk_{part}", len(shape) + more)
+                for more, part in enumerate(("faces_idx", "bary_coords"))
+            )
+            check_shape(index, f"{name}_lmk_faces_idx", shape)
+            check_shape(weights, f"{name}_lmk_bary_coords", (*shape, 3))
             if index.dtype.kind not in "iu" or not 0 <= index.min() <= index.max() < faces:
                 raise HeadModelError(f"{name}_lmk_faces_idx points outside of 0..{faces - 1}")
+            if not np.allclose(weights.sum(-1), 1, atol=1e-3):
+                raise HeadModelError(f"{name}_lmk_bary_coords do not sum to 1")
             values[f"{name}_faces"], values[f"{name}_barycentric"] = to_index(index), to_float(weights, name)
         return FlameLandmarks(**values)
 
@@ -128,10 +134,12 @@ def _dictionary(file: IO[bytes]) -> dict[Any, Any]:
     return held[0]
 
 
-def _entry(found: dict[Any, Any], name: str) -> NDArray[Any]:
+def _entry(found: dict[Any, Any], name: str, axes: int) -> NDArray[Any]:
+    """The array of that name, without the axis of length 1 that `full` has before the others."""
     if name not in found:
         raise HeadModelError(f"it is no table of FLAME's landmarks: {name} is missing")
-    return to_array(found[name], name)
+    array = to_array(found[name], name)
+    return array[0] if array.ndim == axes + 1 and len(array) == 1 else array
 
 
 def _points(mesh: HeadMesh, faces: Tensor, weights: Tensor) -> Tensor:

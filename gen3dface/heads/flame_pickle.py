@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gen3dface.errors import HeadModelError
+from gen3dface.files import holds_more_than_its_size
 
 MOST_BYTES = 1 << 30
 _NUMBERS = re.compile(r"[biuf][1248]|f16|\?")
@@ -148,10 +150,23 @@ def _reconstructor(kind: object, *_: object) -> Shell:
 def _storage(data: object) -> _Sealed:
     if not isinstance(data, bytes):
         raise HeadModelError("a tensor's data are no bytes")
+    if data.startswith(b"PK") or zipfile.is_zipfile(io.BytesIO(data)):
+        _require_unpacked(data)
     found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(found, torch.storage.TypedStorage):
         raise HeadModelError("a tensor's data are no storage")
+    if found._untyped_storage.nbytes() > len(data):
+        raise HeadModelError("a tensor is larger than its data")
     return _Sealed(torch.tensor([], dtype=found.dtype).set_(found._untyped_storage).numpy())
+
+
+def _require_unpacked(data: bytes) -> None:
+    try:
+        packed = holds_more_than_its_size(io.BytesIO(data))
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise HeadModelError(f"a tensor's data are damaged: {error}") from error
+    if packed:
+        raise HeadModelError("a tensor's data are a compressed archive, which torch.save never writes")
 
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredArray:

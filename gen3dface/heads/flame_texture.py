@@ -45,7 +45,9 @@ def read_flame_texture(path: str | Path, components: int = 50) -> FlameTexture:
         for (mean, basis), scale in _KINDS.items():
             if {mean, basis} <= arrays.keys():
                 texels = 3 * SIDE * SIDE
-                if arrays[mean].size != texels or arrays[basis].size % texels:
+                if any(arrays[name].dtype.kind not in "iuf" for name in (mean, basis)):
+                    raise HeadModelError(f"{mean} and {basis} are no numbers")
+                if arrays[mean].size != texels or not arrays[basis].size or arrays[basis].size % texels:
                     raise HeadModelError(f"{mean} and {basis} are not of {SIDE} x {SIDE} pixels")
                 columns = arrays[basis].reshape(texels, -1)[:, :components]
                 stacked = np.concatenate([arrays[mean].reshape(texels, 1), columns], 1).T.astype(np.float32) / scale

@@ -59,14 +59,21 @@ def read_gnm(path: str | Path, *, landmarks: str | Path | None = None) -> HeadMo
     with reading(path):
         if missing := [key for key in _NEEDED if key not in arrays]:
             raise HeadModelError(f"it is no GNM head: {', '.join(missing)} missing")
-        joints = len(arrays["joint_names"])
-        _check(arrays, joints)
+        names = _names(arrays, "joint_names")
+        _check(arrays, names)
         places = no_landmarks() if landmarks is None else read_landmarks(Path(landmarks), len(arrays["triangles"]))
-        return checked(_model(arrays, [str(name) for name in arrays["joint_names"]], places))
+        return checked(_model(arrays, names, places))
 
 
-def _check(arrays: dict[str, Array], joints: int) -> None:
-    v, k, e, f = VERTICES, IDENTITIES, EXPRESSIONS, len(arrays["triangles"])
+def _names(arrays: dict[str, Array], key: str) -> list[str]:
+    if arrays[key].ndim != 1:
+        raise HeadModelError(f"{key} has shape {list(arrays[key].shape)}, expected a list of names")
+    return [str(name) for name in arrays[key]]
+
+
+def _check(arrays: dict[str, Array], names: list[str]) -> None:
+    v, k, e, joints = VERTICES, IDENTITIES, EXPRESSIONS, len(names)
+    f = len(check_shape(arrays["triangles"], "triangles", (None, 3)))
     shapes: dict[str, tuple[int | None, ...]] = {
         "template_vertex_positions": (v, 3),
         "vertex_identity_basis": (k, v, 3),
@@ -75,7 +82,6 @@ def _check(arrays: dict[str, Array], joints: int) -> None:
         "joint_identity_basis": (k, joints, 3),
         "joint_parent_indices": (joints,),
         "skinning_weights": (joints, v),
-        "triangles": (f, 3),
         "triangle_uvs": (f, 3, 2),
         "pose_correctives_regressor": (9 * joints, 3 * v),
         "mirror_indices": (v,),
@@ -83,7 +89,7 @@ def _check(arrays: dict[str, Array], joints: int) -> None:
     for name, shape in shapes.items():
         if name in arrays:
             check_shape(arrays[name], name, shape)
-    if len(arrays["expression_names"]) != e or not {"left_eye", "right_eye"} <= set(map(str, arrays["joint_names"])):
+    if len(_names(arrays, "expression_names")) != e or not {"left_eye", "right_eye"} <= set(names):
         raise HeadModelError("its expressions or joints have other names")
     version = str(arrays.get("version", "3"))
     if version.split(".")[0] != "3" or str(arrays.get("variant", "head")).lower() != "head":
@@ -95,7 +101,7 @@ def _model(arrays: dict[str, Array], names: list[str], places: tuple[Tensor, Ten
     eyes = [names.index("left_eye"), names.index("right_eye")]
     origin = joints[eyes].mean(0) - np.array(EYES)
     template = arrays["template_vertex_positions"].astype(np.float64) - origin
-    faces, weights = arrays["triangles"].astype(np.int64), arrays["skinning_weights"].T
+    faces, weights = to_index(arrays["triangles"], "triangles").numpy(), arrays["skinning_weights"].T
     placed = to_float(template, "template_vertex_positions")
     uvs, uv_faces = _texture_space(arrays["triangle_uvs"])
     mirror = arrays.get("mirror_indices", np.arange(len(template)))
@@ -110,7 +116,7 @@ def _model(arrays: dict[str, Array], names: list[str], places: tuple[Tensor, Ten
         faces=to_index(faces),
         identity_basis=to_float(arrays["vertex_identity_basis"], "vertex_identity_basis"),
         expression_basis=to_float(arrays["expression_basis"], "expression_basis"),
-        expression_names=tuple(str(name) for name in arrays["expression_names"]),
+        expression_names=tuple(_names(arrays, "expression_names")),
         joint_names=("root", *names),
         joint_parents=(-1, *_parents(arrays["joint_parent_indices"])),
         joints=to_float(np.concatenate([joints[[root]], joints]) - origin, "template_joint_positions"),
@@ -121,7 +127,7 @@ def _model(arrays: dict[str, Array], names: list[str], places: tuple[Tensor, Ten
         landmark_faces=places[0],
         landmark_barycentric=places[1],
         regions=completed(_regions(arrays, weights[:, eyes]), placed),
-        mirror=to_index(mirror),
+        mirror=to_index(mirror, "mirror_indices"),
         collar=to_index(lowest_loop(template, faces)),
         pose_correctives=None if correctives is None else to_float(correctives, "pose_correctives_regressor"),
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
@@ -130,7 +136,8 @@ def _model(arrays: dict[str, Array], names: list[str], places: tuple[Tensor, Ten
 
 def _parents(indices: Array) -> tuple[int, ...]:
     """Parents behind the added root; GNM's own root has itself, or -1, as parent."""
-    return tuple(0 if j == 0 else int(parent) + 1 for j, parent in enumerate(indices))
+    parents = to_index(indices, "joint_parent_indices").tolist()
+    return tuple(0 if j == 0 else parent + 1 for j, parent in enumerate(parents))
 
 
 def _with_root(basis: Array, root: int) -> Tensor:
@@ -151,7 +158,7 @@ def _regions(arrays: dict[str, Array], eyes: Array) -> dict[str, Tensor]:
     """GNM's own groups, and what the package calls them; the eyeballs are what turns with the eyes' joints."""
     regions: dict[str, Tensor] = {}
     if "vertex_groups" in arrays and "vertex_group_names" in arrays:
-        names = [str(name) for name in arrays["vertex_group_names"]]
+        names = _names(arrays, "vertex_group_names")
         groups = check_shape(arrays["vertex_groups"], "vertex_groups", (len(names), VERTICES)) > 0.5
         regions = {name: torch.from_numpy(mask.copy()) for name, mask in zip(names, groups, strict=True)}
     for name, parts in _GROUPS.items():

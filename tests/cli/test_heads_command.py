@@ -17,6 +17,7 @@ from tests.heads.fake_flame import (
     MEDIAPIPE,
     arrays_of_head,
     dump_python2,
+    fake_arrays,
     fake_landmarks,
     write_landmarks,
     write_mediapipe,
@@ -61,6 +62,13 @@ def test_flame_is_converted_listed_and_shown(home: Path, tmp_path: Path) -> None
     assert (picture < 240).any(-1).mean() > 0.2 and red.sum() > 300 and blue.sum() > 300
 
 
+def test_a_cut_flame_is_converted_with_its_number_of_identities(home: Path, tmp_path: Path) -> None:
+    path = write_pkl(tmp_path / "flame2020.pkl", fake_arrays(columns=15))
+    run("convert", "flame", path, "--identities", 10)
+    model = load_head_model("flame-2020")
+    assert (model.identity_size, len(model.expression_names)) == (10, 5)
+
+
 def test_a_mesh_is_converted(home: Path, tmp_path: Path) -> None:
     (tmp_path / "scan.obj").write_text("v 0 0 0\nv 10 0 0\nv 10 10 0\nf 1 2 3\n")
     run("convert", "mesh", tmp_path / "scan.obj", "--unit", "cm", "-o", tmp_path / "scan")
@@ -73,6 +81,7 @@ def test_options_of_another_kind_are_refused(home: Path, tmp_path: Path) -> None
     for arguments in (
         ["mesh", "a.obj", "--version", "2020"],
         ["ict", "a", "--unit", "mm"],
+        ["gnm", "a.npz", "--identities", "100"],
         ["gnm", "a.npz", "--landmarks", "b.npy"],
         ["flame", "a.pkl", "--landmarks", "b.npz", "--landmarks", "c.npz"],
     ):

@@ -59,23 +59,33 @@ def draw(arrays: dict[str, np.ndarray], seed: int = 3) -> tuple[np.ndarray, np.n
     return coefficients, (0.4 * rng.normal(size=(5, 3))).astype(np.float32).astype(float)
 
 
-def check_against_formula(model: HeadModel, arrays: dict[str, np.ndarray]) -> None:
+def check_against_formula(model: HeadModel, arrays: dict[str, np.ndarray], split: int = 300) -> None:
     coefficients, vectors = draw(arrays)
     vertices, joints = posed(arrays, coefficients, vectors)
     values = [torch.tensor(value, dtype=torch.float32) for value in (coefficients, vectors)]
-    mesh = model.mesh(values[0][:300], values[0][300:], values[1])
+    mesh = model.mesh(values[0][:split], values[0][split:], values[1])
     own = np.array(model.origin)
     np.testing.assert_allclose(mesh.vertices.double().numpy() + own, vertices, atol=MICROMETRE, rtol=0)
     np.testing.assert_allclose(mesh.joints.double().numpy() + own, joints, atol=MICROMETRE, rtol=0)
 
 
-@pytest.mark.parametrize("columns", [400, 330, 20])
-def test_vertices_and_joints_are_the_formulas(tmp_path: Path, columns: int) -> None:
+@pytest.mark.parametrize(("columns", "identities"), [(400, None), (330, None), (150, 100), (20, 20), (10, 0)])
+def test_vertices_and_joints_are_the_formulas(tmp_path: Path, columns: int, identities: int | None) -> None:
     arrays = fake_arrays(columns=columns)
+    split = 300 if identities is None else identities
     for path in (write_pkl(tmp_path / "flame2020.pkl", arrays), write_npz(tmp_path / "flame2020.npz", arrays)):
-        model = read_flame(path)
-        assert (model.identity_size, len(model.expression_names)) == (min(columns, 300), max(columns - 300, 0))
-        check_against_formula(model, arrays)
+        model = read_flame(path, identities=identities)
+        assert (model.identity_size, len(model.expression_names)) == (split, columns - split)
+        check_against_formula(model, arrays, split)
+
+
+def test_a_cut_file_that_does_not_say_what_is_an_identity_is_refused(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "flame2020.npz", fake_arrays(columns=150))
+    with pytest.raises(HeadModelError, match=r"flame2020.npz.*150 columns.*give the number of identities"):
+        read_flame(path)
+    for impossible in (-1, 151, 49):
+        with pytest.raises(HeadModelError, match=f"cannot be {impossible} identities"):
+            read_flame(path, identities=impossible)
 
 
 def test_a_file_of_the_true_size(tmp_path: Path) -> None:
@@ -218,6 +228,21 @@ def test_texture_space(tmp_path: Path, mean: str, basis: str, scale: float) -> N
 
 
 @pytest.mark.parametrize(
+    ("mean", "basis", "message"),
+    [
+        (np.full(3 * 512 * 512, "a"), np.zeros(3 * 512 * 512), "no numbers"),
+        (np.zeros(3 * 512 * 512), np.full(3 * 512 * 512, "a"), "no numbers"),
+        (np.zeros(3 * 512 * 512), np.zeros(0), "512 x 512"),
+        (np.array(1.0), np.array(1.0), "512 x 512"),
+    ],
+)
+def test_what_is_no_texture_space_is_refused(tmp_path: Path, mean: np.ndarray, basis: np.ndarray, message: str) -> None:
+    np.savez_compressed(tmp_path / "texture.npz", MU=mean, PC=basis)
+    with pytest.raises(HeadModelError, match=f"texture.npz.*{message}"):
+        read_flame_texture(tmp_path / "texture.npz")
+
+
+@pytest.mark.parametrize(
     ("name", "version"),
     [
         ("flame2023.pkl", "2023"), ("FLAME2023_Open.npz", "2023-open"), ("flame2023_no_jaw.pkl", "2023-no-jaw"),
@@ -248,8 +273,15 @@ def test_an_unclear_or_unknown_version_is_asked_for(tmp_path: Path) -> None:
         ("shapedirs", np.zeros((40, 3, 401)), "401 columns"),
         ("v_template", np.full((40, 3), np.nan), "NaN"),
         ("posedirs", np.zeros((40, 3, 35)), "posedirs"),
+        ("v_template", np.array(5.0), "v_template is float64"),
+        ("v_template", np.zeros((0, 3)), "v_template is float64"),
+        ("f", np.zeros((0, 3), int), "f is int64"),
+        ("f", np.full((70, 3), np.nan), "f holds what are no whole numbers"),
+        ("kintree_table", np.array([[-1, 0, np.nan, 1, 1], range(5)]), "kintree_table holds what are no whole"),
+        ("kintree_table", np.array([[-1, 0, np.inf, 1, 1], range(5)]), "kintree_table holds what are no whole"),
+        ("kintree_table", np.array([[-1, 0, 9, 1, 1], range(5)]), "parents first"),
     ],
 )
 def test_what_is_not_flame_is_refused(tmp_path: Path, key: str, value: np.ndarray, message: str) -> None:
-    with pytest.raises(HeadModelError, match=message):
+    with pytest.raises(HeadModelError, match=f"flame2020.npz.*{message}"):
         read_flame(write_npz(tmp_path / "flame2020.npz", fake_arrays() | {key: value}))

@@ -1,8 +1,10 @@
 """Hostile and damaged pickles: refused by name, with nothing run."""
 
 import functools
+import io
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from scipy.sparse import csr_matrix, load_npz
 
 from gen3dface.errors import HeadModelError
+from gen3dface.files import holds_more_than_its_size
 from gen3dface.heads import flame_pickle
 from gen3dface.heads.flame import read_flame
 from gen3dface.heads.flame_arrays import to_array, to_dense
@@ -113,7 +116,7 @@ def test_damaged_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            read_flame(path)
+            read_flame(path, identities=4)
         except HeadModelError:
             failed += 1
     assert failed > 200
@@ -194,6 +197,11 @@ def test_the_landmarks_table_is_read_by_the_same_list(tmp_path: Path) -> None:
     for broken, message in (
         ({**table, "static_lmk_faces_idx": np.full(51, 70)}, "points outside"),
         ({key: value for key, value in table.items() if "dynamic" not in key}, "dynamic_lmk_faces_idx is missing"),
+        ({**table, "static_lmk_faces_idx": np.array(3)}, "static_lmk_faces_idx is int64"),
+        ({**table, "static_lmk_faces_idx": np.zeros((2, 51), int)}, r"static_lmk_faces_idx is int64 \[2, 51\]"),
+        ({**table, "static_lmk_bary_coords": np.ones((50, 3)) / 3}, r"static_lmk_bary_coords is float64 \[50, 3\]"),
+        ({**table, "static_lmk_bary_coords": np.full((51, 3), 9.0)}, "static_lmk_bary_coords do not sum to 1"),
+        ({**table, "full_lmk_bary_coords": np.full((1, 68, 3), np.nan)}, "full_lmk_bary_coords do not sum to 1"),
     ):
         np.save(path, np.array(broken, object), allow_pickle=True)
         with pytest.raises(HeadModelError, match=message):
@@ -211,3 +219,56 @@ def test_npz_files_with_pickles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HeadModelError, match="plain arrays"):
         read_flame(path)
     assert not mark.exists()
+
+
+class Stored:
+    """Pickled as PyTorch pickles a storage: by its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
+        return torch.storage._load_from_bytes, (self.data,)
+
+
+def saved(values: torch.Tensor, zipped: bool = True) -> bytes:
+    out = io.BytesIO()
+    torch.save(values._typed_storage(), out, _use_new_zipfile_serialization=zipped)
+    return out.getvalue()
+
+
+def test_a_compressed_storage_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: Any) -> None:
+    path, packed = tmp_path / "a.pkl", io.BytesIO()
+    whole = zipfile.ZipFile(io.BytesIO(saved(torch.zeros(1 << 20))))
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    for zipped in (True, False):
+        path.write_bytes(pickle.dumps(Stored(saved(torch.zeros(100), zipped)), 2))
+        assert len(read_pickle(path).value) == 100
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    path.write_bytes(pickle.dumps(Stored(packed.getvalue()), 2))
+    with pytest.raises(HeadModelError, match=r"a.pkl.*compressed"):
+        read_pickle(path)
+
+
+def test_an_archive_whose_entries_overlap_holds_more_than_its_size() -> None:
+    file = io.BytesIO()
+    for shared, expected in ((False, False), (True, True)):
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in "abc":
+                archive.writestr(name, bytes(1000 if name == "a" or not shared else 1))
+            if shared:
+                for entry in archive.filelist:
+                    entry.header_offset, entry.file_size = 0, 1000
+        assert holds_more_than_its_size(file) is expected
+        file = io.BytesIO()
+
+
+def test_a_storage_larger_than_its_bytes_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    """As PyTorch's old format can name one without giving its values."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(Stored(saved(torch.zeros(10))), 2))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: torch.zeros(1 << 20)._typed_storage())
+    with pytest.raises(HeadModelError, match="larger than its data"):
+        read_pickle(path)

@@ -93,13 +93,19 @@ def test_gnms_tiles_are_laid_side_by_side(tmp_path: Path, small_gnm: dict[str, n
         ({"joint_names": np.array(["a", "b", "c", "d"])}, "other names"),
         ({"triangles": np.full((60, 3), 50)}, "faces points outside"),
         ({"skinning_weights": np.zeros((4, 50))}, "sum to 1"),
+        ({"joint_names": np.array("neck")}, "joint_names has shape"),
+        ({"triangles": np.array(1)}, "triangles is int64"),
+        ({"triangles": np.zeros((0, 3), int)}, "triangles is int64"),
+        ({"expression_names": np.array("tongue")}, "expression_names has shape"),
+        ({"vertex_group_names": np.array("ears")}, "vertex_group_names has shape"),
+        ({"joint_parent_indices": np.array([0, 0, np.nan, 1])}, "joint_parent_indices holds what are no whole"),
     ],
 )
 def test_what_is_not_gnm_is_refused(
     tmp_path: Path, small_gnm: dict[str, np.ndarray], change: dict[str, np.ndarray], message: str
 ) -> None:
     np.savez(tmp_path / "gnm_head.npz", **{**small_gnm, **change})
-    with pytest.raises(HeadModelError, match=message):
+    with pytest.raises(HeadModelError, match=f"gnm_head.npz.*{message}"):
         read_gnm(tmp_path / "gnm_head.npz")
 
 
