@@ -26,7 +26,7 @@ def test_it_is_small_and_says_where_it_comes_from(name: str) -> None:
     assert {path.suffix for path in files} == {".json", ".safetensors", ".md", ".py"}
     assert [path.name for path in files if path.suffix == ".py"] == ["pipeline.py"]
     card = (folder / "README.md").read_text()
-    for wanted in ("license:", "Data", "Licences", "Steps", "What goes wrong", "benchmarks/engines.py"):
+    for wanted in ("license:", "Data", "Licences", "Steps", "What goes wrong", "gen3dface eval"):
         assert wanted in card
 
 
