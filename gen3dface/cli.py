@@ -15,7 +15,7 @@ import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gen3dface import __version__, cli_eval, cli_heads, cli_synth
+from gen3dface import __version__, cli_assets, cli_eval, cli_heads, cli_synth
 from gen3dface.conversion.kinds import GeneratorSource, Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
@@ -57,8 +57,7 @@ class EstimatorName(str, Enum):
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-assets_app = typer.Typer(no_args_is_help=True, help="The weights and data that are downloaded on first use.")
-app.add_typer(assets_app, name="assets")
+app.add_typer(cli_assets.app, name="assets")
 app.add_typer(cli_synth.app, name="synth")
 app.add_typer(cli_heads.app, name="heads")
 app.command("eval")(cli_eval.evaluate)
@@ -314,41 +313,3 @@ def convert(
         typer.echo(export_checkpoint(export, given[0], out))
     else:
         typer.echo(convert_checkpoint(Source(given[0]), given[1], out, config, image_encoder, seed))
-
-
-@assets_app.command("list")
-def list_assets() -> None:
-    """Show each asset: its name, size, licence and whether it is in the cache."""
-    from gen3dface.assets import status
-
-    for state in status():
-        asset = state.asset
-        typer.echo(f"{asset.name:18} {asset.size / 1e6:7.1f} MB  {state.state:8} {asset.licence:12} {asset.about}")
-
-
-@assets_app.command()
-def pull(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all free ones.")] = None,
-    accept_non_commercial: Annotated[
-        bool, typer.Option("--accept-non-commercial", help="Accept licences that forbid commercial use.")
-    ] = False,
-) -> None:
-    """Download assets into the cache, with their hashes checked."""
-    from gen3dface.asset_table import ASSETS
-    from gen3dface.assets import fetch
-
-    for name in names or [asset.name for asset in ASSETS.values() if not asset.non_commercial]:
-        typer.echo(f"{name}: {fetch(name, accept_non_commercial=accept_non_commercial)}")
-
-
-@assets_app.command()
-def verify() -> None:
-    """Check the hashes of the assets in the cache; exit code 1 when one is damaged."""
-    from gen3dface.assets import status
-
-    states = list(status())
-    for state in states:
-        typer.echo(f"{state.asset.name:18} {state.state}")
-    if any(state.state == "damaged" for state in states):
-        typer.echo("damaged files are fetched again by `gen3dface assets pull`", err=True)
-        raise typer.Exit(FAILED)

@@ -14,7 +14,19 @@ FOLDERS = {
 FOLDERS["gen3dface.data_synth"] = ROOT / "data_synth"
 
 # each room and the rooms it may know, beside itself
-BASE = {"errors", "cameras", "raster", "render", "texture", "bake", "similarity", "assets", "asset_table", "files"}
+BASE = {
+    "errors",
+    "cameras",
+    "raster",
+    "render",
+    "texture",
+    "bake",
+    "similarity",
+    "assets",
+    "asset_table",
+    "files",
+    "inert_pickle",
+}
 ALLOWED = {
     "errors": set(),
     "cameras": {"errors"},
@@ -25,6 +37,7 @@ ALLOWED = {
     "similarity": {"cameras"},
     "files": {"errors"},
     "asset_table": set(),
+    "inert_pickle": set(),
     "assets": {"asset_table", "errors", "files"},
     "photo": BASE,
     "heads": BASE,
@@ -36,6 +49,7 @@ ALLOWED = {
 FREE = {
     "__main__",
     "cli",
+    "cli_assets",
     "cli_eval",
     "cli_heads",
     "cli_synth",

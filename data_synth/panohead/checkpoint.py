@@ -19,10 +19,11 @@ from torch import Tensor
 
 from gen3dface.data_synth.panohead.bounds import LENGTHS, SAMPLES, checked, config_from, number, whole
 from gen3dface.data_synth.panohead.generator import EG3D, Generator, GeneratorConfig
-from gen3dface.data_synth.panohead.pickle_reader import Shell, StoredTensor, read_pickle
+from gen3dface.data_synth.panohead.pickle_reader import StoredTensor, read_pickle
 from gen3dface.data_synth.panohead.rendering import RenderingConfig
 from gen3dface.errors import CheckpointError, OutputError
 from gen3dface.files import file_sha256, write_atomically, write_failure
+from gen3dface.inert_pickle import Shell
 
 GeneratorKind = Literal["panohead", "eg3d"]
 LICENCES = {

@@ -18,27 +18,11 @@ import torch
 from torch import Tensor
 
 from gen3dface.errors import CheckpointError
+from gen3dface.inert_pickle import Sealed, SealedCallable, Shell
 
 MOST_BYTES = 8 << 30
 _FIRST_PUTS = 255  # a memo's numbers that cost nothing
 _SHELLS = ("training.", "torch_utils.", "torch.nn.modules.")  # whose classes are kept as shells
-
-
-class Shell:
-    """An object of a class that was not loaded; `state` is what it held."""
-
-    state: dict[str, Any]
-
-    def __new__(cls, *args: object, **kwargs: object) -> Shell:
-        shell = object.__new__(cls)
-        object.__setattr__(shell, "state", {})
-        return shell
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        object.__setattr__(self, "state", state if isinstance(state, dict) else {})
 
 
 class _NumpyType:
@@ -102,26 +86,7 @@ def _persistent(meta: object) -> Shell:
     return shell
 
 
-class _Sealed:
-    """What a pickle may hold or call, but not change."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __setstate__(self, state: object) -> None:
-        raise CheckpointError("it changes what is not its own; it may be malicious")
-
-
-class _Callable(_Sealed):
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> Any:
-        return self.value(*arguments)
-
-
-class StoredTensor(_Sealed):
+class StoredTensor(Sealed):
     """A tensor that was not built yet: a storage, an offset, sizes and strides."""
 
     __slots__ = ()
@@ -140,7 +105,7 @@ class StoredTensor(_Sealed):
         return whole.as_strided(size, stride, offset)
 
 
-def _storage(data: object) -> _Sealed:
+def _storage(data: object) -> Sealed:
     if not isinstance(data, bytes):
         raise CheckpointError("a tensor's data are no bytes")
     if data[:2] == b"PK":  # these pickles' tensors never are archives, which may inflate to any size
@@ -148,11 +113,11 @@ def _storage(data: object) -> _Sealed:
     found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(found, torch.storage.TypedStorage):
         raise CheckpointError("a tensor's data are no storage")
-    return _Sealed(found)
+    return Sealed(found)
 
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredTensor:
-    if not isinstance(storage, _Sealed) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+    if not isinstance(storage, Sealed) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise CheckpointError("a tensor of no shape is in it")
     return StoredTensor((storage.value, offset, size, stride))
 
@@ -178,11 +143,11 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): dict,  # which takes no attributes
     ("dnnlib.util", "EasyDict"): dict,
     ("dnnlib", "EasyDict"): dict,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Callable(_persistent),
-    ("torch._utils", "_rebuild_parameter"): _Callable(_parameter),
-    ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
-    ("torch.storage", "_load_from_bytes"): _Callable(_storage),
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): SealedCallable(_persistent),
+    ("torch._utils", "_rebuild_parameter"): SealedCallable(_parameter),
+    ("torch._utils", "_rebuild_tensor_v2"): SealedCallable(_tensor),
+    ("torch.storage", "_load_from_bytes"): SealedCallable(_storage),
     ("numpy", "dtype"): _NumpyType,
-    ("numpy.core.multiarray", "scalar"): _Callable(_scalar),
-    ("numpy._core.multiarray", "scalar"): _Callable(_scalar),
+    ("numpy.core.multiarray", "scalar"): SealedCallable(_scalar),
+    ("numpy._core.multiarray", "scalar"): SealedCallable(_scalar),
 }

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dface.assets import fetch
-from gen3dface.errors import CheckpointError, NoFaceError
+from gen3dface.errors import CheckpointError
 from gen3dface.evaluation.face_chip import face_chip
+from gen3dface.evaluation.identity import largest_face
 from gen3dface.photo.detect import FaceDetector
 
 _SIDE = 112  # px of the chip
@@ -49,10 +50,8 @@ class ArcFace:
         Raises:
             NoFaceError: no face was found.
         """
-        faces = self._detector(image)
-        if not faces:
-            raise NoFaceError("No face was found in the picture whose identity was asked for.")
-        return self.embed(face_chip(image, faces[0].points, _POINTS + 0.5, _SIDE))
+        face = largest_face(self._detector, image)
+        return self.embed(face_chip(image, face.points, _POINTS + 0.5, _SIDE))
 
     def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Unit vector [D] of a face that is cut out already, uint8 [112, 112, 3]."""

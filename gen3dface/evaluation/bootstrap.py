@@ -9,11 +9,6 @@ Array = NDArray[np.float64]
 FEWEST = 5  # heads under which there is no interval, and a table says "too few"
 
 
-def heads_counted(values: Array, groups: NDArray | None = None) -> int:
-    """How many heads have a value that is not NaN; groups: [N], which head each value is of (default: each its own)."""
-    return len(_by_head(values, groups)[0])
-
-
 def interval(
     values: Array,
     groups: NDArray | None = None,

@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 
 from gen3dface.assets import fetch
 from gen3dface.errors import NoFaceError
-from gen3dface.photo.detect import FaceDetector
+from gen3dface.photo.detect import DetectedFace, FaceDetector
 
 SAME_PERSON = 0.363  # cosine from which SFace's authors call two photos one person
+
+
+def largest_face(detector: FaceDetector, image: NDArray[np.uint8]) -> DetectedFace:
+    """The face whose identity is meant. Raises `NoFaceError` when a picture uint8 [H, W, 3] shows none."""
+    faces = detector(image)
+    if not faces:
+        raise NoFaceError("No face was found in the picture whose identity was asked for.")
+    return faces[0]
 
 
 class IdentityEmbedder:
@@ -32,11 +40,9 @@ class IdentityEmbedder:
         Raises:
             NoFaceError: no face was found.
         """
-        faces = self._detector(image)
-        if not faces:
-            raise NoFaceError("No face was found in the picture whose identity was asked for.")
-        x0, y0, x1, y1 = faces[0].box
-        row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], faces[0].points.ravel(), [faces[0].score]])
+        face = largest_face(self._detector, image)
+        x0, y0, x1, y1 = face.box
+        row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], face.points.ravel(), [face.score]])
         crop = self._network.alignCrop(image[..., ::-1].copy(), row[None].astype(np.float32))
         feature = self._network.feature(crop)[0]
         return np.asarray(feature / np.linalg.norm(feature), np.float32)

@@ -18,23 +18,23 @@ from gen3dface.evaluation.table import FEWEST_PICTURES, Cell
 from gen3dface.files import make_folder, write_atomically
 from gen3dface.viewer.page import data_uri, static_text
 
-# measure: heading, factor, decimals, whether less is better
+# measure: heading, factor, decimals
 COLUMNS = {
-    "lpips": ("LPIPS", 1, 3, True),
-    "lpips_vgg": ("LPIPS, VGG", 1, 3, True),
-    "ssim": ("SSIM", 1, 3, False),
-    "psnr": ("PSNR, dB", 1, 2, False),
-    "iou": ("IoU", 1, 3, False),
-    "reid": ("Re-ID, L2", 1, 3, True),
-    "reid_match": ("Re-ID, %", 100, 0, False),
-    "identity": ("identity", 1, 3, False),
-    "agreement": ("agreement", 1, 3, False),
-    "clip": ("CLIP", 1, 3, False),
-    "consistency": ("reprojection, %", 100, 2, True),
-    "halves": ("halves, mm", 1, 2, True),
-    "janus": ("face behind, %", 100, 0, True),
+    "lpips": ("LPIPS", 1, 3),
+    "lpips_vgg": ("LPIPS, VGG", 1, 3),
+    "ssim": ("SSIM", 1, 3),
+    "psnr": ("PSNR, dB", 1, 2),
+    "iou": ("IoU", 1, 3),
+    "reid": ("Re-ID, L2", 1, 3),
+    "reid_match": ("Re-ID, %", 100, 0),
+    "identity": ("identity", 1, 3),
+    "agreement": ("agreement", 1, 3),
+    "clip": ("CLIP", 1, 3),
+    "consistency": ("reprojection, %", 100, 2),
+    "halves": ("halves, mm", 1, 2),
+    "janus": ("face behind, %", 100, 0),
 }
-_MILLIMETRES = ("mm", 1, 2, True)
+_MILLIMETRES = ("mm", 1, 2)
 _PACKAGES = ("torch", "numpy", "scipy", "opencv-python-headless", "diffusers")
 Table = dict[str, dict[str, dict[str, Cell]]]
 
@@ -114,7 +114,7 @@ def _text(cell: Cell | None, measure: str) -> str:
         return ""
     if cell.mean is None:
         return "none found"
-    _, factor, digits, _ = COLUMNS.get(measure, _MILLIMETRES)
+    _, factor, digits = COLUMNS.get(measure, _MILLIMETRES)
     text = f"{factor * cell.mean:.{digits}f}"
     if cell.few:
         text += f" (n={cell.heads}: too few)"

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dface.errors import HeadModelError
-from gen3dface.heads.flame_pickle import SPARSE, Shell, StoredArray
+from gen3dface.heads.flame_pickle import SPARSE, StoredArray
+from gen3dface.inert_pickle import Shell
 
 _DEEPEST = 16  # chumpy objects inside of each other
 

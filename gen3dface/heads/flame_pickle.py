@@ -12,7 +12,7 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -20,49 +20,13 @@ from numpy.typing import NDArray
 
 from gen3dface.errors import HeadModelError
 from gen3dface.files import holds_more_than_its_size
+from gen3dface.inert_pickle import Sealed, SealedCallable, Shell
 
 MOST_BYTES = 1 << 30
 _NUMBERS = re.compile(r"[biuf][1248]|f16|\?")
 _TEXTS = re.compile(r"[SU][1-9]\d{0,5}")
 _OBJECTS = ("O", "O4", "O8")
 SPARSE = ("csc_matrix", "csr_matrix")
-
-
-class Shell:
-    """An object of a class that was not loaded; `state` is what it held."""
-
-    kind: ClassVar[str] = ""
-    state: dict[str, Any]
-
-    def __new__(cls, *args: object, **kwargs: object) -> Shell:
-        shell = object.__new__(cls)
-        object.__setattr__(shell, "state", {})
-        return shell
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        object.__setattr__(self, "state", state if isinstance(state, dict) else {})
-
-
-class _Sealed:
-    """What a pickle may hold or call, but not change."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __setstate__(self, state: object) -> None:
-        raise HeadModelError("it changes what is not its own; it may be malicious")
-
-
-class _Callable(_Sealed):
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> Any:
-        return self.value(*arguments)
 
 
 class _NumpyType:
@@ -147,7 +111,7 @@ def _reconstructor(kind: object, *_: object) -> Shell:
     return kind()
 
 
-def _storage(data: object) -> _Sealed:
+def _storage(data: object) -> Sealed:
     if not isinstance(data, bytes):
         raise HeadModelError("a tensor's data are no bytes")
     if data.startswith(b"PK") or zipfile.is_zipfile(io.BytesIO(data)):
@@ -157,7 +121,7 @@ def _storage(data: object) -> _Sealed:
         raise HeadModelError("a tensor's data are no storage")
     if found._untyped_storage.nbytes() > len(data):
         raise HeadModelError("a tensor is larger than its data")
-    return _Sealed(torch.tensor([], dtype=found.dtype).set_(found._untyped_storage).numpy())
+    return Sealed(torch.tensor([], dtype=found.dtype).set_(found._untyped_storage).numpy())
 
 
 def _require_unpacked(data: bytes) -> None:
@@ -171,7 +135,7 @@ def _require_unpacked(data: bytes) -> None:
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredArray:
     """A PyTorch tensor that lies in its storage without gaps."""
-    if not isinstance(storage, _Sealed) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+    if not isinstance(storage, Sealed) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise HeadModelError("a tensor of no shape is in it")
     if not all(type(number) is int and number >= 0 for number in (offset, *size)) or not isinstance(offset, int):
         raise HeadModelError("a tensor of no shape is in it")
@@ -185,21 +149,21 @@ def _tensor(storage: object, offset: object, size: object, stride: object, *_: o
 
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): dict,
-    ("_codecs", "encode"): _Callable(_encode),
+    ("_codecs", "encode"): SealedCallable(_encode),
     ("numpy", "dtype"): _NumpyType,
-    ("numpy", "ndarray"): _Sealed("ndarray"),
-    ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
-    ("torch.storage", "_load_from_bytes"): _Callable(_storage),
+    ("numpy", "ndarray"): Sealed("ndarray"),
+    ("torch._utils", "_rebuild_tensor_v2"): SealedCallable(_tensor),
+    ("torch.storage", "_load_from_bytes"): SealedCallable(_storage),
 }
 for _core in ("numpy.core", "numpy._core"):
-    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Callable(lambda *_: StoredArray())
-    _KNOWN[f"{_core}.multiarray", "scalar"] = _Callable(_scalar)
-    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _Callable(_from_buffer)
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = SealedCallable(lambda *_: StoredArray())
+    _KNOWN[f"{_core}.multiarray", "scalar"] = SealedCallable(_scalar)
+    _KNOWN[f"{_core}.numeric", "_frombuffer"] = SealedCallable(_from_buffer)
 for _builtins in ("__builtin__", "builtins"):
-    _KNOWN[_builtins, "object"] = _Sealed("object")
-    _KNOWN[_builtins, "set"] = _Callable(set)
+    _KNOWN[_builtins, "object"] = Sealed("object")
+    _KNOWN[_builtins, "set"] = SealedCallable(set)
 for _copying in ("copy_reg", "copyreg"):
-    _KNOWN[_copying, "_reconstructor"] = _Callable(_reconstructor)
+    _KNOWN[_copying, "_reconstructor"] = SealedCallable(_reconstructor)
 
 
 class _Reader(pickle.Unpickler):

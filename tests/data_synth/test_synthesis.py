@@ -16,13 +16,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gen3dface import cli
-from gen3dface.config_files import parse_overrides
 from gen3dface.data_synth.prune.scoring import Scorer, open_scorer, score_folder
 from gen3dface.data_synth.sample import TrainingSample, unpacked_depth
 from gen3dface.data_synth.shard_set import ShardSet
 from gen3dface.data_synth.synthesis import engines
-from gen3dface.data_synth.synthesis.config import SynthConfig, load_synth_config
-from gen3dface.data_synth.synthesis.licences import UNKNOWN, strictest
+from gen3dface.data_synth.synthesis.config import SynthConfig
 from gen3dface.data_synth.synthesis.run import synthesise
 from gen3dface.errors import (
     AssetError,
@@ -196,15 +194,6 @@ def test_what_is_nested_too_deeply_is_damaged(quick: list[int], tmp_path: Path) 
         synthesise(config(), tmp_path, progress=False)
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "a: &a [*a]", "identities: &a [*a]", "generator: &a {kind: *a}"])
-def test_settings_nested_too_deeply_are_named(text: str, tmp_path: Path) -> None:
-    (tmp_path / "deep.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"deep\.yaml"):
-        load_synth_config(tmp_path / "deep.yaml")
-    with pytest.raises(ConfigError, match="size"):
-        load_synth_config("rendered", parse_overrides([f"size={text}"]))
-
-
 def test_a_full_disk_leaves_nothing_half_written(
     quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,72 +343,8 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "shard-000001.tar" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({"views": "nowhere"}, "views"),
-        ({"generator.kind": "panohead"}, r"generator\.path"),
-        ({"identities": 0}, "identities"),
-        ({"unknown": 1}, "unknown"),
-        ({"first": 10**30}, "first"),
-        ({"generator": {"kind": "folder", "path": ""}}, r"generator\.path"),
-        ({"generator.psi": 2}, r"generator\.psi"),
-        ({"generator.psi": 0.5}, "psi means nothing for rendered"),
-        ({"generator.bfloat16": True}, "bfloat16 means nothing for rendered"),
-        ({"generator.licence": "CC0"}, "licence means nothing for rendered"),
-        ({"generator.path": "x"}, r"generator\.path"),
-        ({"generator": {"kind": "folder", "path": "x", "yaw": 10}}, "yaw means nothing for folder"),
-        ({"generator": {"kind": "folder", "path": "x"}, "depth": True}, "depth means nothing for folder"),
-        ({"generator": {"kind": "folder", "path": "x"}, "views": "head360"}, "views means nothing for folder"),
-        ({"generator": {"kind": "eg3d", "path": "x", "licence": "CC0"}}, "licence means nothing for eg3d"),
-    ],
-)
-def test_settings_that_do_not_hold_are_named(values: dict[str, object], named: str) -> None:
-    with pytest.raises(ConfigError, match=named):
-        load_synth_config("rendered", values)
-    assert load_synth_config("panohead").identities == 25_000
-
-
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     engines._generator.cache_clear()
     lost = config(generator={"kind": "panohead", "path": str(tmp_path / "none")})
     with pytest.raises(Gen3DFaceError, match="none"):
         synthesise(lost, tmp_path / "out", progress=False)
-
-
-def test_a_mixed_set_has_its_strictest_licence() -> None:
-    assert strictest(["CC0 (OpenHead)"]) == "free for any use"
-    assert strictest(["CC0 (OpenHead)", "MIT (OpenPeople)"]) == "with attribution"
-    assert strictest(["MIT", "non-commercial (PanoHead)"]) == "non-commercial use only"
-    assert strictest(["MIT", "non-commercial (PanoHead)", "something"]) == f"non-commercial use only; {UNKNOWN}"
-    assert strictest(["CC0", "CC-BY-NC 4.0"]) == "non-commercial use only"
-    assert strictest(["CC-BY-ND", "CC BY-NC"]) == "non-commercial use only, no derivatives"
-    assert strictest(["CC0", "something"]) == UNKNOWN and strictest([]) == UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("CC BY NC 4.0", "non-commercial use only"),
-        ("non commercial", "non-commercial use only"),
-        ("for research only", "non-commercial use only"),
-        ("CC-BY-ND", "no derivatives"),
-        ("CC BY-NoDerivatives 4.0", "no derivatives"),
-        ("CC-BY-NC-SA-4.0", "non-commercial use only, share alike"),
-        ("CC BY SA", "share alike"),
-        ("LGPL-3.0-only", "share alike"),
-        ("CC-BY-4.0", "with attribution"),
-        ("BSD-3-Clause", "with attribution"),
-        ("Limited research licence", UNKNOWN),
-        ("research-sample licence", UNKNOWN),
-        ("All rights reserved; permission required; submit a form", UNKNOWN),
-        ("MIT, but all rights reserved", UNKNOWN),
-        ("non-commercial; ask for permission", f"non-commercial use only; {UNKNOWN}"),
-        ("not for commercial use (MIT)", UNKNOWN),
-        ("Limited", UNKNOWN),
-        ("", UNKNOWN),
-    ],
-)
-def test_no_licence_is_taken_for_a_freer_one(name: str, wanted: str) -> None:
-    assert strictest([name]) == wanted
-    assert strictest(["CC0", name, "MIT"]) == wanted

@@ -22,21 +22,11 @@ from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import LensPrior
 from gen3dface.estimators.uncertainty import Uncertainty
 from gen3dface.estimators.visibility import vertex_visibility
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import HeadModel
 from tests.estimators.synthetic import Scene, draw
 
 HEIGHT, WIDTH = 1200, 1000
 CENTRE = np.array([WIDTH, HEIGHT]) / 2
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model()
-
-
-@pytest.fixture(scope="module")
-def landmarks(model: HeadModel) -> LandmarkModel:
-    return LandmarkModel.from_head(model)
 
 
 def _fit(scene: Scene, landmarks: LandmarkModel, model: HeadModel, noise: float = 0.0) -> HeadFit:

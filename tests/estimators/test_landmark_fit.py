@@ -13,21 +13,11 @@ from gen3dface.estimators import landmark_fit
 from gen3dface.estimators.landmark_fit import FitProblem, fit_landmarks, project, residuals
 from gen3dface.estimators.landmark_model import LandmarkModel, gaze_rotation
 from gen3dface.estimators.priors import FitPriors, LensPrior, ShapePrior
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import HeadModel
 from tests.estimators.synthetic import draw, shape_error, turned_by
 
 EXACT = LensPrior(3000.0, 0.03)
 TRUSTING = 3000.0  # landmarks known to a few thousandths of a pixel
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model()
-
-
-@pytest.fixture(scope="module")
-def landmarks(model: HeadModel) -> LandmarkModel:
-    return LandmarkModel.from_head(model)
 
 
 def test_landmark_model_agrees_with_the_mesh(model: HeadModel, landmarks: LandmarkModel) -> None:

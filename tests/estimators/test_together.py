@@ -13,20 +13,10 @@ from gen3dface.estimators.joint_fit import View, fit_together
 from gen3dface.estimators.landmark_fit import FitState, fit_landmarks
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import LensPrior, ShapePrior
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import HeadModel
 from tests.estimators.synthetic import draw, shape_error, turned_by
 
 EXACT = LensPrior(3000.0, 1e-3)
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model()
-
-
-@pytest.fixture(scope="module")
-def landmarks(model: HeadModel) -> LandmarkModel:
-    return LandmarkModel.from_head(model)
 
 
 def unsized_error(landmarks: LandmarkModel, one: FitState, other: FitState) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from gen3dface.estimators import landmark_fit, uncertainty
 from gen3dface.estimators.joint_fit import View, fit_together
@@ -13,20 +12,10 @@ from gen3dface.estimators.landmark_fit import fit_landmarks, normal_equations
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.priors import LensPrior, ShapePrior
 from gen3dface.estimators.uncertainty import uncertainties
-from gen3dface.heads import HeadModel, load_head_model
+from gen3dface.heads import HeadModel
 from tests.estimators.synthetic import draw
 
 LENS = LensPrior(3000.0, 0.03)
-
-
-@pytest.fixture(scope="module")
-def model() -> HeadModel:
-    return load_head_model()
-
-
-@pytest.fixture(scope="module")
-def landmarks(model: HeadModel) -> LandmarkModel:
-    return LandmarkModel.from_head(model)
 
 
 def test_one_photo_by_the_whole_matrix(model: HeadModel, landmarks: LandmarkModel) -> None:
