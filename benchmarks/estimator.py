@@ -56,6 +56,7 @@ WIDE = ((0, 20), (20, 40), (40, 60))
 SKINS = ("P008", "P009", "P010")  # for tests only: nothing here was trained on them
 MEASURES = ("vertex, rigid", "vertex, similarity", "NoW, non-metrical", "NoW, metrical")
 MEAN, POPULATION = "OpenHead mean", "learned population's mean"
+LANDMARKS, READ = "read from landmarks", "read from landmarks and pixels"
 NOW_STEP = 3  # every third scan point counts
 CAVEAT = (
     "The estimator's prior was learned from fits to other heads of the same population (ICT-FaceKit Light, other "
@@ -130,13 +131,14 @@ def cached_portrait(sitter: Sitter, folder: Path | None, name: str, networks: Ph
 
 def measure(bench: Bench, sitter: Sitter, portrait: Portrait, quick: bool = False) -> dict[str, dict[str, Array]]:
     """The errors (mm) of one picture by row and measure; `quick`: see the command's help."""
-    regressed = regressed_prior(portrait, bench.model)
+    landmarks = bundled_regressor().predict(portrait.landmarks, portrait.blendshapes) or bench.population
+    read = regressed_prior(portrait, bench.model)
     own = ShapePrior.standard(bench.model.identity_size)
 
     def fit(prior: ShapePrior) -> Array:
         return fit_portrait(portrait, bench.model, bench.landmarks, prior).state.identity
 
-    identities = {"regression only": regressed.mean, "estimator (both)": fit(regressed)}
+    identities = {LANDMARKS: landmarks.mean, READ: read.mean, "estimator": fit(read)}
     if not quick:
         alone = {"landmark fit, own prior": fit(own), "landmark fit, learned prior": fit(bench.population)}
         identities = {**alone, **identities}

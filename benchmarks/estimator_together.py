@@ -77,7 +77,7 @@ def _identities(bench: Bench, portraits: list[Portrait]) -> dict[str, Array]:
     for span, fit in zip(YAWS, alone, strict=True):
         rows[f"estimator, yaw {span[0]:.0f}..{span[1]:.0f} alone"] = fit.state.identity
     rows["mean of the three estimates"] = np.mean([fit.state.identity for fit in alone], 0)
-    rows["regression only, together"] = belief.mean
+    rows["read, together"] = belief.mean
     rows["estimator, three photos together"] = together[0].state.identity
     return rows
 

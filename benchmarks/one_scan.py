@@ -20,12 +20,14 @@ import cv2
 import numpy as np
 import torch
 from correspondence import outer_faces
+from estimator import LANDMARKS, READ
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from gen3dface.cameras import Cameras
 from gen3dface.estimators.default import fit_portrait, population_prior, regressed_prior
 from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.estimators.regression import bundled_regressor
 from gen3dface.evaluation.shape.now import SEVEN, crop, scan_to_mesh
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.portrait import load_portrait
@@ -58,9 +60,11 @@ def main() -> None:
     rows = {"OpenHead mean": np.zeros(model.identity_size), "learned population's mean": population.mean}
     for yaw in YAWS:
         portrait = load_portrait(draw(scan, yaw))
-        regressed = regressed_prior(portrait, model)
-        rows[f"regression only, yaw {yaw}"] = regressed.mean
-        rows[f"estimator (both), yaw {yaw}"] = fit_portrait(portrait, model, landmarks, regressed).state.identity
+        told = bundled_regressor().predict(portrait.landmarks, portrait.blendshapes) or population
+        read = regressed_prior(portrait, model)
+        rows[f"{LANDMARKS}, yaw {yaw}"] = told.mean
+        rows[f"{READ}, yaw {yaw}"] = read.mean
+        rows[f"estimator, yaw {yaw}"] = fit_portrait(portrait, model, landmarks, read).state.identity
     sys.stdout.write("| one scan | NoW, non-metrical | NoW, metrical |\n|---|---|---|\n")
     for name, identity in rows.items():
         cells = [f"{np.median(e):.2f} / {e.mean():.2f}" for e in (distances(scan, model, identity, m) for m in (0, 1))]

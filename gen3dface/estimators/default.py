@@ -17,6 +17,7 @@ from gen3dface.estimators.hanging_hair import hanging_hair
 from gen3dface.estimators.head_fit import HeadFit
 from gen3dface.estimators.landmark_fit import FitState, LandmarkFit, fit_landmarks
 from gen3dface.estimators.landmark_model import EYE_JOINTS, LANDMARKS, LandmarkModel, gaze_rotation
+from gen3dface.estimators.pixel_reading import identity_in
 from gen3dface.estimators.priors import LensPrior, ShapePrior
 from gen3dface.estimators.regression import regressor_for
 from gen3dface.estimators.silhouette import hair_offsets
@@ -62,14 +63,12 @@ def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None =
 
 
 def regressed_prior(portrait: Portrait, model: HeadModel) -> ShapePrior:
-    """What the regression says about identity; the population where it does not apply.
+    """What landmarks and pixels say about identity; the population where they do not apply.
 
-    It does not apply to landmarks outside its training range (extreme poses, drawings), nor to other head models,
+    They do not apply to landmarks outside the training range (extreme poses, drawings), nor to other head models,
     which have their own population.
     """
-    regressor = regressor_for(model)
-    prior = None if regressor is None else regressor.predict(portrait.landmarks, portrait.blendshapes)
-    return prior or population_prior(model)
+    return identity_in(portrait, model) or population_prior(model)
 
 
 def population_prior(model: HeadModel) -> ShapePrior:

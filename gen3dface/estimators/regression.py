@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from gen3dface.errors import EstimationError
 from gen3dface.estimators.priors import ShapePrior
+from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 
 if TYPE_CHECKING:
     from gen3dface.heads import HeadModel
@@ -68,11 +70,14 @@ class Regressor:
         place = np.concatenate([components[0], view[0]]) - self.feature_mean[: components.shape[1] + 2]
         if place @ self.range_precision @ place > self.range_limit:
             return None
-        features = (
-            stack_features(components, view, blendshapes[None].astype(np.float64)) - self.feature_mean
-        ) / self.feature_scale
-        told = ShapePrior.from_covariance(features[0] @ self.weights + self.intercept, self.covariance)
-        return replace(told, landmarks_read=True)
+        mean = self.features(landmarks[None], blendshapes[None])[0] @ self.weights + self.intercept
+        return replace(ShapePrior.from_covariance(mean, self.covariance), landmarks_read=True)
+
+    def features(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> Array:
+        """[N, 478, 3] px and [N, 52] -> standardised features [N, F]."""
+        components, view = self.components_of(landmarks.astype(np.float64))
+        stacked = stack_features(components, view, blendshapes.astype(np.float64))
+        return np.asarray((stacked - self.feature_mean) / self.feature_scale)
 
     def components_of(self, landmarks: Array) -> tuple[Array, Array]:
         """[N, 478, 3] px -> components [N, C] and viewing direction [N, 2] (x, y of the camera in the head's frame)."""
@@ -108,6 +113,20 @@ def frontalise(landmarks: Array, reference: Array, trust: Array) -> tuple[Array,
     rotations = (left * signs[:, None]) @ right
     scale = (values * signs).sum(-1) / np.einsum("nli,nli,l->n", points, points, trust)
     return scale[:, None, None] * points @ rotations.mT + centre, rotations
+
+
+def mirrored(landmarks: NDArray, blendshapes: NDArray, reference: Array) -> tuple[NDArray, NDArray]:
+    """Landmarks [N, 478, 3] and expression weights [N, 52] of the pictures turned over, left for right."""
+    swapped = [n.replace("Left", "#").replace("Right", "Left").replace("#", "Right") for n in BLENDSHAPE_NAMES]
+    order = [BLENDSHAPE_NAMES.index(name) for name in swapped]
+    return landmarks[:, _partners(reference.tobytes())] * np.array([-1, 1, 1]), blendshapes[:, order]
+
+
+@cache
+def _partners(reference: bytes) -> NDArray[np.int64]:
+    """[478] which landmark lies on the other side, by the mean head's landmarks (float64 [478, 3])."""
+    points = np.frombuffer(reference).reshape(-1, 3)
+    return np.asarray(cKDTree(points).query(points * [-1, 1, 1])[1], np.int64)
 
 
 def model_digest(model: HeadModel) -> str:

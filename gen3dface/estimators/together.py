@@ -14,8 +14,8 @@ from gen3dface.estimators.head_fit import HeadFit
 from gen3dface.estimators.joint_fit import View, fit_together
 from gen3dface.estimators.landmark_fit import SHARED, LandmarkFit
 from gen3dface.estimators.landmark_model import LandmarkModel
+from gen3dface.estimators.pixel_reading import identity_in
 from gen3dface.estimators.priors import LensPrior, ShapePrior
-from gen3dface.estimators.regression import regressor_for
 from gen3dface.estimators.uncertainty import uncertainties
 from gen3dface.heads import HeadModel, load_head_model
 
@@ -71,17 +71,15 @@ def fit_portraits(
 
 
 def common_prior(portraits: Sequence[Portrait], model: HeadModel) -> ShapePrior:
-    """What the regression says about the identity that all photos share; photos that it does not know have no say.
+    """What landmarks and pixels say about the identity that all photos share; photos out of their range have no say.
 
     Raises:
         EstimationError: there is no photo.
     """
     if not portraits:
         raise EstimationError("A person is estimated from one photo or more, got none.")
-    regressor, population = regressor_for(model), population_prior(model)
-    if regressor is None:
-        return population
-    told = [regressor.predict(portrait.landmarks, portrait.blendshapes) for portrait in portraits]
+    population = population_prior(model)
+    told = [identity_in(portrait, model) for portrait in portraits]
     beliefs = [belief for belief in told if belief is not None]
     if len(beliefs) < 2:
         return beliefs[0] if beliefs else population

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -17,13 +18,16 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 from correspondence import Correspondence
 from direct_fit import DirectFit
+from estimator_training import pixel_training
 from estimator_training.people import carry
-from estimator_training.refine import mirror_map, mirrored, refine
-from estimator_training.ridge import load, save
+from estimator_training.refine import mirror_map, refine
+from estimator_training.ridge import face_metric, load, save
 from estimator_training.transport import Transport
 
 from gen3dface.estimators.landmark_model import EYE_JOINTS
-from gen3dface.estimators.regression import bundled_regressor
+from gen3dface.estimators.pixel_reading import read_reader
+from gen3dface.estimators.regression import bundled_regressor, mirrored
+from gen3dface.estimators.unwrapped_face import SIDE
 from gen3dface.evaluation.shape.alignment import align
 from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
@@ -159,3 +163,33 @@ def test_a_picture_is_carried_over_to_another_person() -> None:
 
     carried = Transport.learn(identity, view, seen(identity))(seen(identity), view, identity, other)
     assert np.sqrt(np.mean((carried - seen(other)) ** 2)) < 0.05 * np.sqrt(np.mean((seen(identity) - seen(other)) ** 2))
+
+
+def test_a_network_learns_what_pixels_show_and_landmarks_do_not(model: HeadModel, tmp_path: Path) -> None:
+    """Everybody's landmarks are the mean head's; how bright the forehead is over the chin tells one trait."""
+    rng, before = np.random.default_rng(0), bundled_regressor()
+    trait = np.eye(100)[0] + np.eye(100)[0] @ mirror_map(model)  # alike on both sides
+    amount = rng.uniform(-1, 1, 400)
+    slope = np.linspace(1, -1, SIDE)[:, None, None]
+    texture = rng.normal(0, 25, (400, SIDE, SIDE, 3)) + 128 + 60 * amount[:, None, None, None] * slope
+    kind = {
+        "identity": before.population_mean + amount[:, None] * trait,
+        "landmarks": np.repeat(_seen(model, np.zeros((1, 100))), 400, 0),
+        "blendshapes": np.zeros((400, 52)),
+        "face": np.clip(texture, 0, 255).astype(np.uint8),
+    }
+    tensors, made_of = pixel_training.train(before, [kind], model, epochs=10)
+    pixel_training.save(tensors, tmp_path / "pixels.safetensors")
+    reader = read_reader(load_file(tmp_path / "pixels.safetensors"), before)
+    assert made_of["pictures"] == 400
+    told = before.features(kind["landmarks"][:1], kind["blendshapes"][:1])[0] @ before.weights + before.intercept
+    wanted = kind["identity"] - told
+    faces = torch.from_numpy(kind["face"]).permute(0, 3, 1, 2)
+    features = torch.from_numpy(before.features(kind["landmarks"], kind["blendshapes"])).float()
+    with torch.no_grad():
+        answers = reader.network(reader.network.normalised(faces), features).double().numpy() @ reader.modes
+    along = face_metric(model) @ trait
+    seen, truth = answers @ along, wanted @ along
+    assert np.corrcoef(seen, truth)[0, 1] > 0.9
+    trusted = (np.polyfit(truth, seen, 1)[0], pixel_training.SHAPE_TRUST, pixel_training.SIZE_TRUST)
+    assert 0.7 * trusted[1] < trusted[0] < 1.1 * trusted[2]

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from estimator_training.people import People
 from estimator_training.ridge import HELD_OUT, face_metric, report
-from gen3dface.estimators.regression import Regressor, stack_features
+from gen3dface.estimators.regression import Regressor, mirrored
 from gen3dface.heads import HeadModel
-from gen3dface.photo.landmarks import BLENDSHAPE_NAMES
 
 Array = NDArray[np.float64]
 Samples = dict[str, NDArray]
@@ -35,8 +33,8 @@ def refine(
         name: np.concatenate([kind[name] for kind in kinds]) for name in ("identity", "landmarks", "blendshapes")
     }
     weight, identity = np.concatenate(weights), people.coefficients(samples["identity"].astype(np.float64))
-    features = _features(before, samples["landmarks"], samples["blendshapes"])
-    other = _features(before, *mirrored(samples["landmarks"], samples["blendshapes"], before.reference))
+    features = before.features(samples["landmarks"], samples["blendshapes"])
+    other = before.features(*mirrored(samples["landmarks"], samples["blendshapes"], before.reference))
     residual = identity - features @ before.weights - before.intercept
     other_residual = identity @ mirror_map(model) - other @ before.weights - before.intercept
 
@@ -60,25 +58,11 @@ def refine(
     }
 
 
-def mirrored(landmarks: NDArray, blendshapes: NDArray, reference: Array) -> tuple[NDArray, NDArray]:
-    """Landmarks [N, 478, 3] and expression weights [N, 52] of the pictures turned over, left for right."""
-    _, partners = cKDTree(reference).query(reference * [-1, 1, 1])
-    swapped = [n.replace("Left", "#").replace("Right", "Left").replace("#", "Right") for n in BLENDSHAPE_NAMES]
-    order = [BLENDSHAPE_NAMES.index(name) for name in swapped]
-    return landmarks[:, partners] * np.array([-1, 1, 1]), blendshapes[:, order]
-
-
 def mirror_map(model: HeadModel) -> Array:
     """[K, K]: identity @ it is the head turned over, left for right."""
     basis = model.identity_basis.numpy().astype(np.float64)
     turned = basis[:, model.mirror.numpy()] * [-1, 1, 1]
     return np.linalg.lstsq(basis.reshape(len(basis), -1).T, turned.reshape(len(basis), -1).T, rcond=None)[0].T
-
-
-def _features(regressor: Regressor, landmarks: NDArray, blendshapes: NDArray) -> Array:
-    components, view = regressor.components_of(landmarks.astype(np.float64))
-    stacked = stack_features(components, view, blendshapes.astype(np.float64))
-    return (stacked - regressor.feature_mean) / regressor.feature_scale
 
 
 def _weighted_ridge(x: Array, y: Array, weight: Array, penalty: float) -> tuple[Array, Array]:

@@ -7,16 +7,17 @@ from functools import cache
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gen3dface.data_synth.rendered.people.skin_library import SIZE
 from gen3dface.data_synth.rendered.people.traits import Traits
-from gen3dface.heads import load_head_model
+from gen3dface.heads import HeadModel, load_head_model
 from gen3dface.heads.anatomy import inner_colours, inner_parts
 from gen3dface.photo.colour import srgb_to_linear
 from gen3dface.raster import rasterize_uv
 
-_IRIS_ANGLE = 23.0  # degrees from the eye's axis to the iris' rim
+_IRIS_RADIUS, _IRIS_SPREAD = 0.00585, 0.04  # metres and share; Ruefer et al. 2005: 11.7 +- 0.4 mm across
 # sRGB of irises and how often eyes of pale people have them
 _IRISES = {
     "brown": ((92, 58, 36), 0.3),
@@ -74,13 +75,30 @@ def random_iris(traits: Traits, generator: np.random.Generator) -> NDArray[np.fl
     return np.asarray(linear * np.exp(generator.normal(0, 0.2) + generator.normal(0, 0.07, 3)), np.float32)
 
 
+def random_iris_angle(model: HeadModel, identity: NDArray[np.float64], generator: np.random.Generator) -> float:
+    """Degrees from an eye's axis to the rim of the iris.
+
+    Irises are nearly of one size in all people, whatever the size of the head: what a photo tells of that.
+
+    Args:
+        identity: [K] coefficients of `model`, whose eyeballs grow and shrink with the head.
+    """
+    rest = (model.template, model.mesh(torch.from_numpy(identity).float()).vertices)
+    eye = model.regions["left_eye"]
+    plain, grown = ((v[eye] - v[eye].mean(0)).norm(dim=1).mean().item() for v in rest)
+    centre = model.joints[model.joint_names.index("left_eye")]
+    eyeball = (model.template[eye] - centre).norm(dim=1).median().item() * grown / plain
+    radius = _IRIS_RADIUS * np.exp(generator.normal(0, _IRIS_SPREAD))
+    return float(np.degrees(np.arcsin(min(radius / eyeball, 0.9))))
+
+
 def paint_eyes(
-    texture: NDArray[np.float32], iris: NDArray[np.float32], traits: Traits, tone: NDArray[np.float32],
-    generator: np.random.Generator,
+    texture: NDArray[np.float32], iris: NDArray[np.float32], iris_angle: float, traits: Traits,
+    tone: NDArray[np.float32], generator: np.random.Generator,
 ) -> None:  # fmt: skip
     """Eyes, sockets, teeth, tongue and gums into a linear texture [SIZE, SIZE, 3], in place."""
     tiles = _tiles()
-    texture[tiles.eye] = _eyeball(tiles, iris, traits, generator)
+    texture[tiles.eye] = _eyeball(tiles, iris, iris_angle, traits, generator)
     light = np.clip(tone.mean() / 0.36, 0.35, 1.1)
     teeth = tiles.inner_colour.mean(1) > 0.5
     inner = tiles.inner_colour * light
@@ -90,7 +108,7 @@ def paint_eyes(
 
 
 def _eyeball(
-    tiles: _Tiles, iris: NDArray[np.float32], traits: Traits, generator: np.random.Generator
+    tiles: _Tiles, iris: NDArray[np.float32], iris_angle: float, traits: Traits, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """[E, 3]: sclera with a blush toward the corners, a rim around a streaked iris, a pupil."""
     angle, turn = tiles.angle[:, None], tiles.turn
@@ -99,7 +117,7 @@ def _eyeball(
     white = np.array([0.72, 0.69, 0.66]) * generator.uniform(0.85, 1.05) * (1 - 0.1 * traits.age)
     blush = np.clip((angle - 32) / 40, 0, 1) * generator.uniform(0.1, 0.5)
     sclera = white * (1 - blush * np.array([0.2, 0.6, 0.6]))
-    inside = angle / _IRIS_ANGLE
+    inside = angle / iris_angle
     lit = iris * (0.75 + 0.5 * np.clip(1 - inside, 0, 1)) * np.exp(0.22 * streaks[place])[:, None]
     rim = np.clip((inside - 0.8) / 0.2, 0, 1) * generator.uniform(0.4, 0.85)
     disc = lit * (1 - rim)

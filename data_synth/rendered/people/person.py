@@ -26,7 +26,7 @@ from gen3dface.data_synth.rendered.people.expressions import (
     random_expression,
     random_gaze,
 )
-from gen3dface.data_synth.rendered.people.eyes import paint_eyes, random_iris
+from gen3dface.data_synth.rendered.people.eyes import paint_eyes, random_iris, random_iris_angle
 from gen3dface.data_synth.rendered.people.hairdo import Hairdo, random_hairdo
 from gen3dface.data_synth.rendered.people.skin_library import Skin
 from gen3dface.data_synth.rendered.people.traits import Traits, random_identity, random_traits
@@ -78,7 +78,8 @@ def random_person(
     brows = chosen["eyes"].source.name.startswith("openpeople")
     hairdo = random_hairdo(traits, brows, generator, styles)
     texture = paint_skin(chosen, traits, tone, generator)
-    paint_eyes(texture, random_iris(traits, generator), traits, tone, generator)
+    iris_angle = random_iris_angle(model, identity, generator)
+    paint_eyes(texture, random_iris(traits, generator), iris_angle, traits, tone, generator)
     return Person(
         traits,
         torch.from_numpy(identity).float(),

@@ -7,15 +7,13 @@ from functools import cache
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from gen3dface.cameras import Cameras
 from gen3dface.data_synth.align import skin_weights
 from gen3dface.data_synth.rendered.people.person import Person
-from gen3dface.data_synth.rendered.samples.detector import detected_landmarks, read_blendshapes
+from gen3dface.data_synth.rendered.samples.detector import detect_face
 from gen3dface.estimators import HeadFit
-from gen3dface.estimators.default import fit_portrait, head_fit, population_prior, regressed_prior
+from gen3dface.estimators.default import fit_portrait, head_fit, regressed_prior
 from gen3dface.estimators.hanging_hair import hanging_hair
 from gen3dface.estimators.landmark_model import LandmarkModel
 from gen3dface.estimators.silhouette import hair_offsets
@@ -34,19 +32,17 @@ class Estimate:
 
 
 def make_portrait(
-    image: NDArray[np.uint8], matte: NDArray[np.float32], parts: NDArray[np.uint8], person: Person, camera: Cameras,
-    model: HeadModel, name: str, generator: np.random.Generator,
+    image: NDArray[np.uint8], matte: NDArray[np.float32], parts: NDArray[np.uint8], name: str,
+    generator: np.random.Generator,
 ) -> Portrait:  # fmt: skip
-    """The photo as `load_portrait` would give it: landmarks and matte are near the truth, not the truth."""
-    mesh = person.mesh(model)
-    average = model.mesh(_mean_identity(model.name), person.expression, person.rotations)
-    landmarks = detected_landmarks(mesh, average, camera, model, generator)
-    low, high = landmarks[:468, :2].min(0), landmarks[:468, :2].max(0)
+    """The photo as `load_portrait` would give it: the face as detected, matte and parts near the truth.
+
+    Raises:
+        EstimationError: no face is found.
+    """
+    found = detect_face(image, name)
     matte, parts = _disturbed(matte, parts, generator)
-    return Portrait(
-        image, (*low.tolist(), *high.tolist()), float(generator.uniform(0.85, 0.97)), landmarks,
-        read_blendshapes(person.expression, model, generator), matte, parts, name,
-    )  # fmt: skip
+    return Portrait(image, found.box, found.score, found.landmarks, found.blendshapes, matte, parts, name)
 
 
 def estimate_person(portrait: Portrait, person: Person, model: HeadModel) -> Estimate:
@@ -68,11 +64,6 @@ def estimate_person(portrait: Portrait, person: Person, model: HeadModel) -> Est
 @cache
 def _landmark_model(name: str) -> LandmarkModel:
     return LandmarkModel.from_head(load_head_model(name))
-
-
-@cache
-def _mean_identity(name: str) -> torch.Tensor:
-    return torch.from_numpy(population_prior(load_head_model(name)).mean).float()
 
 
 def _disturbed(
