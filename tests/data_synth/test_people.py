@@ -7,6 +7,7 @@ import torch
 from gen3dface.data_synth.rendered.people import skin_library
 from gen3dface.data_synth.rendered.people.body import clipped, random_build, torso
 from gen3dface.data_synth.rendered.people.expressions import follow_lids, random_expression, random_gaze
+from gen3dface.data_synth.rendered.people.eyes import random_iris_angle
 from gen3dface.data_synth.rendered.people.hairdo import random_hairdo
 from gen3dface.data_synth.rendered.people.makehuman_skin import people_data
 from gen3dface.data_synth.rendered.people.traits import Traits, random_identity, random_traits
@@ -55,6 +56,24 @@ def test_identities_stay_near_the_population() -> None:
     rng = np.random.default_rng(0)
     strange = [np.mean(prior.standardise(random_identity(random_traits(rng), rng)) ** 2) for _ in range(40)]
     assert np.mean(strange) < 1.3 and max(strange) < 2.0
+
+
+def test_irises_are_of_one_size_whatever_the_heads() -> None:
+    """11.7 mm across, +- 4 % (Ruefer et al. 2005), measured on eyeballs that grow with their heads."""
+    model, rng = load_head_model(), np.random.default_rng(0)
+    eye, face = model.regions["left_eye"], model.regions["face"]
+    radii, sizes = [], []
+    for _ in range(60):
+        identity = random_identity(random_traits(rng), rng)
+        angle = random_iris_angle(model, identity, rng)
+        vertices = model.mesh(torch.from_numpy(identity).float()).vertices
+        low, high = vertices[eye].amin(0), vertices[eye].amax(0)
+        radii.append(((high - low)[:2].mean() / 2).item() * np.sin(np.radians(angle)))
+        sizes.append((vertices[face] - vertices[face].mean(0)).norm(dim=1).mean().item())
+    assert np.mean(radii) == pytest.approx(0.00585, rel=0.02)
+    assert 0.02 < np.std(radii) / np.mean(radii) < 0.06
+    assert abs(np.corrcoef(radii, sizes)[0, 1]) < 0.4
+    assert np.std(sizes) / np.mean(sizes) > 0.03
 
 
 def test_expressions_are_weights_and_often_calm() -> None:
