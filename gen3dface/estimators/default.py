@@ -1,4 +1,4 @@
-"""The default estimator: a photo's landmarks and expression weights -> HeadFit."""
+"""The default estimator: a photo's pixels, landmarks and expression weights -> HeadFit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_hair(fitted: HeadFit, portrait: Portrait, model: HeadModel) -> HeadFit:
 
 
 def estimate_bald(portrait: Portrait, model: HeadModel, *, focal: float | None = None) -> HeadFit:
-    """`estimate` without the hair's outline: all that the landmarks and expression weights tell."""
+    """`estimate` without the hair's outline: all that the face tells."""
     landmarks = LandmarkModel.from_head(model)
     belief = regressed_prior(portrait, model)
     fit = fit_portrait(portrait, model, landmarks, belief, focal)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gen3dface.errors import EstimationError
 from gen3dface.estimators.networks.face_pixels import FacePixelNetwork
 from gen3dface.estimators.priors import ShapePrior
-from gen3dface.estimators.regression import Regressor, mirrored, regressor_for
+from gen3dface.estimators.regression import Regressor, bundled_regressor, mirrored, regressor_for
 from gen3dface.estimators.unwrapped_face import Unwrapping
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class PixelReader:
     """What the pixels of a face add to the regression's identity."""
 
     regressor: Regressor
+    unwrapping: Unwrapping  # onto the regressor's reference
     network: FacePixelNetwork
     modes: Array  # [M, K] identity of a unit of each mode
     mirror: Array  # [K, K]: identity @ it is the head turned over, left for right
@@ -47,7 +48,7 @@ class PixelReader:
         Args:
             image: uint8 [H, W, 3] sRGB. landmarks: [478, 3] px. blendshapes: [52] in 0..1.
         """
-        face = _unwrapping()(image, landmarks)
+        face = self.unwrapping(image, landmarks)
         told = self.regressor.features(landmarks[None], blendshapes[None])
         turned = self.regressor.features(*mirrored(landmarks[None], blendshapes[None], self.regressor.reference))
         faces = torch.from_numpy(np.stack([face, face[:, ::-1]])).permute(0, 3, 1, 2)
@@ -83,8 +84,6 @@ def bundled_reader() -> PixelReader:
     """
     from safetensors.torch import load
 
-    from gen3dface.estimators.regression import bundled_regressor
-
     try:
         tensors = load((resources.files("gen3dface.estimators") / "data" / "pixels.safetensors").read_bytes())
         return read_reader(tensors, bundled_regressor())
@@ -101,13 +100,7 @@ def read_reader(tensors: dict[str, torch.Tensor], regressor: Regressor) -> Pixel
     network.load_state_dict(
         {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     )
-    network.inside.copy_(torch.from_numpy(_unwrapping().inside))
+    unwrapping = Unwrapping.onto(regressor.reference)
+    network.inside.copy_(torch.from_numpy(unwrapping.inside))
     limit = float(own.pop("limit"))
-    return PixelReader(regressor, network.eval(), **own, limit=limit)
-
-
-@cache
-def _unwrapping() -> Unwrapping:
-    from gen3dface.estimators.regression import bundled_regressor
-
-    return Unwrapping.onto(bundled_regressor().reference)
+    return PixelReader(regressor, unwrapping, network.eval(), **own, limit=limit)

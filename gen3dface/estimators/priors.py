@@ -87,7 +87,7 @@ class ShapePrior:
     def with_settled_size(self, size_slope: Array, spread: float = 0.01) -> ShapePrior:
         """The same belief, but the head's size is all but settled at the mean's.
 
-        A photo shows shape, never size: left free, a fit takes odd shapes for small heads or large ones.
+        Landmarks show shape, never size: left free, a fit takes odd shapes for small heads or large ones.
 
         Args:
             size_slope: [K] relative change of size by each coefficient. spread: of the size, relative.

@@ -47,7 +47,7 @@ def estimate_together(portraits: Sequence[Portrait], model: HeadModel | None = N
 
 
 def estimate_bald_together(portraits: Sequence[Portrait], model: HeadModel) -> list[HeadFit]:
-    """`estimate_together` without the hair: all that landmarks and expression weights tell."""
+    """`estimate_together` without the hair: all that the faces tell."""
     landmarks = LandmarkModel.from_head(model)
     belief = common_prior(portraits, model)
     fits = fit_portraits(portraits, model, landmarks, belief)

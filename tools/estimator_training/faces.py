@@ -33,6 +33,7 @@ from gen3dface.photo.landmarks import FaceLandmarker, FaceRegion
 
 Array = NDArray[np.float64]
 PRESENCE = 0.5
+JITTER = 4.0  # px by which the landmark network starts beside the face
 SIZES = (320, 384, 448, 640)  # px of the sitters' pictures
 YAW, NARROW, WIDE_SHARE = 64.0, 25.0, 0.8
 EXPRESSION = 0.6  # largest weight, in every other picture
@@ -46,12 +47,10 @@ class FaceReader:
         self._landmarker = FaceLandmarker(threads=1)
         self._unwrapping = Unwrapping.onto(bundled_regressor().reference)
 
-    def __call__(
-        self, image: NDArray[np.uint8], place: Array, jitter: float, rng: np.random.Generator
-    ) -> dict[str, NDArray] | None:
-        """place: [N, 2] px of true points of the face. jitter: px by which the region starts beside it."""
+    def __call__(self, image: NDArray[np.uint8], place: Array, rng: np.random.Generator) -> dict[str, NDArray] | None:
+        """place: [N, 2] px of true points of the face, which no detector is asked for."""
         low, high = place.min(0), place.max(0)
-        centre = (low + high) / 2 + rng.normal(0, jitter, 2)
+        centre = (low + high) / 2 + rng.normal(0, JITTER, 2)
         side = 1.5 * float((high - low).max()) * rng.uniform(0.93, 1.07)
         found = self._landmarker(image, FaceRegion((float(centre[0]), float(centre[1])), side, 0.0), 3)
         if found.presence < PRESENCE:
@@ -80,7 +79,7 @@ class SitterFaces:
         sitter = ict_pictures.draw_sitter(self._ict, [skin], yaw, seed, EXPRESSION * (seed % 2))
         known = sitter.landmarks[~np.isnan(sitter.landmarks).any(1)]
         place = sitter.camera.project(torch.from_numpy(known).float())[0][0].double().numpy()
-        read = self._reader(sitter.image, place, 4.0, rng)
+        read = self._reader(sitter.image, place, rng)
         return read and {"identity": self._people.coefficients(sitter.identity).astype(np.float32), **read}
 
     @cached_property

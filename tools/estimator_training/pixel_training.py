@@ -27,11 +27,11 @@ from gen3dface.heads import HeadModel
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-MODES = 40  # directions of the landmarks' error that are predicted; 99.8 % of its variance
+MODES = 40  # directions of the landmarks' error that are predicted; 99.7 % of its variance
 HELD_OUT = 0.08  # of each kind of pictures, the last
 BATCH, RATE, DECAY, DROPOUT, WARMUP = 64, 2e-3, 0.05, 0.3, 0.15
 # Shares of the network's answers that are believed, since no photo was drawn by the training's renderers. An iris is an
-# iris, so size more than shape. Best on the one real scan (docs/estimator.md) without losing much on drawn people.
+# iris, so size more than shape. On the one real scan 0.3 of shape is best, on drawn people all (docs/estimator.md).
 SIZE_TRUST, SHAPE_TRUST = 0.75, 0.4
 DOUBT = 0.15  # share of the regression's own covariance that stays: photos are less alike than the pictures here
 LIMIT = 0.999  # quantile of the true answers' lengths; longer ones are cut to it
