@@ -1,6 +1,8 @@
-"""A lossless stand-in for a learned autoencoder: pixels moved into channels."""
+"""An autoencoder for small models: pixels moved into channels, and a decoder that may learn what denoisers leave."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,27 +13,38 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from gen3dface.errors import ConfigError
+from gen3dface.models.pixel_decoder import PixelDecoder
 
 
 class PixelAutoencoder(ModelMixin, ConfigMixin):
-    """Each latent position holds a block of pixels; called like diffusers' autoencoders. It has no weights.
+    """Each latent position holds a block of pixels; called like diffusers' autoencoders.
 
-    Small models gain from it: nothing is lost, nothing needs training, and the copy gate acts on single pixels.
+    Small models gain from it: nothing is lost, the encoder needs no training, and the copy gate acts on single pixels.
 
     Args:
         channels: 3 for RGB, 4 for RGBA. factor: side of a block.
         scaling_factor: multiplies the latents, as diffusers' pipelines do it (outside of `encode`).
         straight: the latents of RGBA hold straight colours, continued beyond the outline, and coverage; decoding lays
             them over white. So what grows out of an outline has its colours, and no outline is mixed with white.
+        decoder_widths: of the `PixelDecoder` whose sum with the pixels is decoded; none: the pixels themselves, and
+            there are no weights.
     """
 
     @register_to_config
-    def __init__(self, channels: int = 4, factor: int = 4, scaling_factor: float = 1.0, straight: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int = 4,
+        factor: int = 4,
+        scaling_factor: float = 1.0,
+        straight: bool = False,
+        decoder_widths: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if straight and channels != 4:
             raise ConfigError(f"Straight colours need coverage: 4 channels, not {channels}.")
         # diffusers knows a model's device, dtype and file by its tensors: there must be one
         self.register_buffer("origin", torch.zeros(()))
+        self.decoder = PixelDecoder(channels, decoder_widths) if decoder_widths else None
 
     @property
     def latent_channels(self) -> int:
@@ -49,8 +62,10 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
-        """Inverse of `encode`."""
+        """Inverse of `encode`: to the bit without a learned decoder."""
         sample = F.pixel_shuffle(z, self.config["factor"])
+        if self.decoder is not None:
+            sample = sample + self.decoder(sample)
         if self.config["straight"]:
             sample = over_white(sample)
         return DecoderOutput(sample=sample) if return_dict else (sample,)

@@ -90,7 +90,8 @@ class TrainingDenoiser(nn.Module):
         if self._objective.pixels:
             total = total + self._objective.pixels * (2 * made - 2 * true).square().mean()
         if "perceptual" in self._losses:
-            total = total + self._objective.perceptual * self._losses["perceptual"](made, true)
+            start = sum(item.timestep for item in items)  # differs from step to step, and is the same after a resume
+            total = total + self._objective.perceptual * self._losses["perceptual"](made, true, start)
         if "identity" in self._losses:  # of the heads whose photo the networks were shown
             shown = [i for i, item in enumerate(items) if item.kept[1]]
             heads = [items[i].head.unpack(made.device)[0] for i in shown]

@@ -2,6 +2,9 @@
 
 A network that predicts the clean sample from much noise is asked for a mean, and the squared error's mean is a blur. A
 few steps of the sampler do not undo that in a small model; a distance of deep features does (as in LRM and FaceLift).
+
+The features are taken at every fourth pixel: what always starts at the same one hardly sees a weave of that period, and
+a model that is trained so leaves it. So where they start changes from step to step.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dface.evaluation.lpips import LPIPS
+
+_STRIDE = 4  # of the first layer of LPIPS's AlexNet
 
 
 class PerceptualLoss(nn.Module):
@@ -22,11 +27,18 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         self.distance = LPIPS()
 
-    def forward(self, made: Tensor, true: Tensor) -> Tensor:
-        """[] of made and true views [B, N, 3, S, S] in 0..1."""
+    def forward(self, made: Tensor, true: Tensor, start: int = 0) -> Tensor:
+        """[] of made and true views [B, N, 3, S, S] in 0..1.
+
+        start: which of the 16 pixels of a feature's block the features start at; any number, 0: as LPIPS is defined.
+        """
         made, true = made.flatten(0, 1), true.flatten(0, 1)
-        found: Tensor = self.distance(made, true).mean() + self.distance(_closer(made), _closer(true)).mean()
+        found: Tensor = self._apart(made, true, start) + self._apart(_closer(made), _closer(true), start)
         return found / 2
+
+    def _apart(self, made: Tensor, true: Tensor, start: int) -> Tensor:
+        top, left = divmod(start % _STRIDE**2, _STRIDE)
+        return self.distance(*(F.pad(x, (left, 0, top, 0), mode="replicate") for x in (made, true))).mean()
 
 
 def _closer(pictures: Tensor) -> Tensor:

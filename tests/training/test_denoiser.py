@@ -18,6 +18,7 @@ from gen3dface.training.denoiser import TrainingDenoiser
 from gen3dface.training.draws import KEPT, Item
 from gen3dface.training.identity import IdentityLoss
 from gen3dface.training.latents import LatentFolder, keeps_latents
+from gen3dface.training.perceptual import PerceptualLoss
 from gen3dface.training.prepared import PreparedFolder, chosen_views
 from gen3dface.training.start import preparation_for
 from tests.data_synth.samples import random_sample
@@ -90,8 +91,11 @@ def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
     with torch.no_grad():
         said, clean, _ = plain.predict(items)
         made, true = ((pipe.vae.decode(z.flatten(0, 1)).sample[:, :3] / 2 + 0.5).clamp(0, 1) for z in (said, clean))
-        middles = (torch.nn.functional.interpolate(p[..., 8:24, 8:24], (32, 32), mode="bilinear") for p in (made, true))
-        distance = (LPIPS()(made, true).mean().item() + LPIPS()(*middles).mean().item()) / 2
+        middles = [torch.nn.functional.interpolate(p[..., 8:24, 8:24], (32, 32), mode="bilinear") for p in (made, true)]
+        pairs = [(made, true), middles]
+        top, left = divmod(sum(item.timestep for item in items) % 16, 4)
+        shifted = [[torch.nn.functional.pad(p, (left, 0, top, 0), "replicate") for p in pair] for pair in pairs]
+        distance = sum(LPIPS()(*pair).mean().item() for pair in shifted) / 2
         squared = plain(items).item()
     loss = denoiser(items)
     assert distance > 0.01
@@ -99,6 +103,17 @@ def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
     assert denoiser.state_dict().keys() == plain.state_dict().keys()
     (gradient,) = torch.autograd.grad(0.5 * denoiser(items) - 0.5 * plain(items), [pipe.unet.unet.conv_out.weight])
     assert gradient.any()
+
+
+def test_a_weave_that_lpips_overlooks_shows_from_other_starts() -> None:
+    """Lines at the last of every four pixels, which some starts of AlexNet's first layer weigh more than others."""
+    true = torch.rand(1, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
+    woven = true.clone()
+    woven[..., 3::4, 3::4] += 0.15
+    loss = PerceptualLoss()
+    found = torch.tensor([loss(woven, true, start).item() for start in range(16)])
+    assert found.max() > 1.2 * found.min()
+    assert loss(woven, true, 21).item() == pytest.approx(found[5].item())
 
 
 def test_the_pixel_term_is_the_squared_error_of_the_views_over_white() -> None:

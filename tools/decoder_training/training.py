@@ -1,0 +1,155 @@
+"""Pairs of views -> the decoder that turns what was made into what looks true."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gen3dface.evaluation.lpips import LPIPS
+from gen3dface.models.autoencoder import PixelAutoencoder
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT = 96  # views, the first, that are only looked at
+BATCH, CROP = 16, 64  # px
+RATE, DECAY, WARMUP, COOLDOWN = 1e-3, 1e-4, 100, 0.5
+CLEAN = 0.15  # share of true pictures among the inputs: these shall come out as they are
+BROAD = 6.0  # px: colours blurred that much are the denoiser's, not the decoder's
+SHOWN = 0.02  # share of a crop that must be covered
+REPORT = 200
+
+
+@dataclass(frozen=True)
+class Views:
+    """Pictures of straight colour and coverage in -1..1, float16 [R, 4, S, S]."""
+
+    made: Tensor
+    true: Tensor
+
+    @classmethod
+    def of(cls, latents: tuple[Tensor, Tensor], factor: int) -> Views:
+        made, true = (F.pixel_shuffle(z, factor) for z in latents)
+        return cls(made, true)
+
+
+def train(vae: PixelAutoencoder, latents: tuple[Tensor, Tensor], steps: int, seed: int = 0) -> None:
+    """Train the decoder of `vae` on made and true latents [R, C, h, w]."""
+    torch.manual_seed(seed)
+    views, decoder = Views.of(latents, vae.config["factor"]), vae.decoder
+    if decoder is None:
+        raise ValueError("The autoencoder has no decoder to be trained: set its decoder_widths.")
+    decoder.requires_grad_(True).train().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(decoder.parameters(), RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, steps))
+    loss, seen = DecoderLoss(), []
+    for step in tqdm(range(steps), unit="step"):
+        made, true = _crops(views)
+        terms = loss(made + decoder(made.contiguous(memory_format=torch.channels_last)), made, true)
+        optimiser.zero_grad()
+        sum(terms.values(), start=made.new_zeros(())).backward()
+        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        seen.append([float(term) for term in terms.values()])
+        if (step + 1) % REPORT == 0 or step + 1 == steps:
+            means = dict(zip(terms, np.mean(seen[-REPORT:], 0).round(4).tolist(), strict=True))
+            logger.info("step %d: %s; kept out: %s", step + 1, means, measured(decoder, views, loss.distance))
+    decoder.eval().requires_grad_(False)
+
+
+class DecoderLoss(nn.Module):
+    """Nearer to the true view in detail, as the denoiser said in broad colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distance = LPIPS()
+
+    def forward(self, out: Tensor, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """All [R, 4, S, S] in -1..1."""
+        wanted = with_colours_of(made, true)
+        cover = wanted[:, 3:] / 2 + 0.5
+        grounds = [torch.ones(len(out), 3, 1, 1), torch.rand(len(out), 3, 1, 1)]
+        ground = grounds[int(torch.randint(2, ()))]
+        return {
+            "colour": ((out - wanted)[:, :3] * cover).abs().mean(),
+            "coverage": (out - wanted)[:, 3:].abs().mean() / 2,
+            "broad": blurred((out - made)[:, :3] * cover).abs().mean(),
+            "perceptual": self._perceptual(laid(out, ground), laid(wanted, ground)),
+        }
+
+    def _perceptual(self, out: Tensor, wanted: Tensor) -> Tensor:
+        """At the pictures' size or twice, at a random offset.
+
+        The network compared by looks at every fourth pixel: at one and the same offset a weave of that period goes
+        unseen, and is what a model trained so will leave.
+        """
+        left, top = torch.randint(0, 4, (2,)).tolist()
+        pictures = [F.pad(x, (left, 4 - left, top, 4 - top), mode="replicate") for x in (out, wanted)]
+        if torch.rand(()) < 0.5:
+            pictures = [F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) for x in pictures]
+        found: Tensor = self.distance(*pictures).mean()
+        return found
+
+
+def with_colours_of(made: Tensor, true: Tensor) -> Tensor:
+    """True pictures in the broad colours of what was made; the light on a head is the denoiser's to say."""
+    colour = true[:, :3] + blurred(made[:, :3] - true[:, :3])
+    return torch.cat([colour.clamp(-1, 1), true[:, 3:]], 1)
+
+
+def blurred(x: Tensor) -> Tensor:
+    """[R, C, H, W] by a Gaussian of `BROAD` px."""
+    reach = int(2.5 * BROAD)
+    kernel = torch.exp(-((torch.arange(-reach, reach + 1) / BROAD) ** 2) / 2)
+    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
+    x = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="replicate"), kernel, groups=x.shape[1])
+    return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="replicate"), kernel.mT, groups=x.shape[1])
+
+
+def laid(pictures: Tensor, ground: Tensor) -> Tensor:
+    """Straight colour and coverage [R, 4, H, W] in -1..1 over a ground [R, 3, 1, 1] in 0..1 -> [R, 3, H, W] in 0..1."""
+    cover = (pictures[:, 3:] / 2 + 0.5).clamp(0, 1)
+    return cover * (pictures[:, :3] / 2 + 0.5) + (1 - cover) * ground
+
+
+@torch.no_grad()
+def measured(decoder: nn.Module, views: Views, distance: LPIPS) -> str:
+    """LPIPS before and after, and how well true pictures come through, of the views that were kept out."""
+    before, after, error = [], [], []
+    white = torch.ones(1, 3, 1, 1)
+    for made, true in zip(views.made[:HELD_OUT].split(16), views.true[:HELD_OUT].split(16), strict=True):
+        made, true = made.float(), true.float()
+        wanted = laid(with_colours_of(made, true), white)
+        before.append(distance(laid(made, white), wanted))
+        after.append(distance(laid(made + decoder(made), white), wanted))
+        error.append((laid(true + decoder(true), white) - laid(true, white)).square().mean((1, 2, 3)))
+    psnr = -10 * torch.log10(torch.cat(error).mean())
+    return f"LPIPS {torch.cat(before).mean():.4f} -> {torch.cat(after).mean():.4f}, true pictures {psnr:.1f} dB"
+
+
+def _crops(views: Views) -> tuple[Tensor, Tensor]:
+    """Squares of made and true views [BATCH, 4, CROP, CROP] float32, some mirrored, some inputs true."""
+    rows: list[tuple[Tensor, Tensor]] = []
+    while len(rows) < BATCH:
+        row = int(torch.randint(HELD_OUT, len(views.made), ()))
+        top, left = torch.randint(0, views.made.shape[-1] - CROP + 1, (2,)).tolist()
+        at = (row, slice(None), slice(top, top + CROP), slice(left, left + CROP))
+        made, true = views.made[at].float(), views.true[at].float()
+        if (true[3] / 2 + 0.5).mean() >= SHOWN:
+            rows.append((true if torch.rand(()) < CLEAN else made, true))
+    made, true = (torch.stack(part) for part in zip(*rows, strict=True))
+    turned = torch.rand(BATCH) < 0.5
+    for part in (made, true):
+        part[turned] = part[turned].flip(-1)
+    return made, true
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the learning rate: a short rise, a plateau, a straight fall."""
+    return min(1.0, (step + 1) / WARMUP, (1 - step / steps) / COOLDOWN)
