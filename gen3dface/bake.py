@@ -37,6 +37,7 @@ class BakedTexture:
     # [S, S] in 0..1: 0 where it was filled in, 1 where one of the pictures that count most saw it squarely; one that
     # counts less tells less: views made from a photo do not see what the photo did not
     confidence: Tensor
+    known: Tensor  # [S, S] in 0..1: how far the colour is the pictures', not the base's
 
     def pixels(self) -> NDArray[np.uint8]:
         """[S, S, 3] the colours."""
@@ -73,4 +74,4 @@ def bake(surface: Surface, pictures: list[Picture], base: Tensor, outer: Tensor 
     mean = summed / total.clamp(min=1e-9)
     colour = mean * sure[:, None] + base.flatten(1)[:, texels.pixels].T * (1 - sure[:, None])
     texture = fill_gutters(texels.scatter(colour).permute(2, 0, 1), texels.mask).clamp(0, 1)
-    return BakedTexture(texture, texels.scatter(best * sure))
+    return BakedTexture(texture, *(texels.scatter(share) for share in (best * sure, sure)))

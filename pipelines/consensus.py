@@ -31,7 +31,7 @@ def agreed(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> T
     cores = [((-box_max(-mask[0], 1) - _SOLID) / (1 - _SOLID)).clamp(0, 1) for mask in masks]
     pictures = [Picture(i, core, camera) for i, core, camera in zip(images, cores, views, strict=True)]
     baked = bake(surface, pictures, images.new_zeros(3, *[_TEXELS * views.height] * 2))
-    planes = torch.cat([baked.colour, (baked.confidence > 0).to(images)[None]])
+    planes = torch.cat([baked.colour, baked.known[None]])
     shown, coverage = render(surface, planes, views, background=planes.new_tensor([1, 1, 1, 0]))
     known = (shown[:, 3:] > 0.99) & (coverage > 1 - 1e-3) & (masks > _SOLID)
     return torch.lerp(images, shown[:, :3], _SHARE * known)

@@ -49,8 +49,7 @@ def _train(args: argparse.Namespace) -> None:
     config = dict(Gen3DFacePipeline.from_pretrained(args.model).vae.config)
     known = {name: config[name] for name in ("channels", "factor", "scaling_factor", "straight")}
     vae = PixelAutoencoder(**known, decoder_widths=WIDTHS)
-    train(vae, load_pairs(args.pairs), args.steps)
-    vae.half().save_pretrained(args.output)
+    train(vae, load_pairs(args.pairs), args.steps, args.output)
 
 
 if __name__ == "__main__":

@@ -71,3 +71,32 @@ def test_views_that_agree_stay_and_others_come_nearer(subject: Subject) -> None:
         adjacent_errors(pictures, shown.coverage, views, subject.surface).nanmean() for pictures in (given, made)
     )
     assert after < 0.85 * before
+
+
+def test_what_few_views_vouch_for_is_not_darkened(subject: Subject) -> None:
+    """Views of one grey stay that grey, also where their coverage wavers about what counts as solid."""
+    views = rig("head360", SIZE)[::2]
+    grey = torch.full((8, 3, SIZE, SIZE), 0.8)
+    masks = 0.96 + 0.04 * torch.rand(8, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(agreed(grey, masks, subject.surface, views), grey, atol=0.003, rtol=0)
+
+
+def test_the_photo_is_shaded_into_what_lies_beyond_it(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that says the same in a little brighter: the middle of the face stays, its edge is softer."""
+    view = rig("head360", SIZE)[[2]]
+    shown = preview(subject, view, texels=8)
+    brighter, solid = shown.colour + 0.1 * (shown.coverage > 0), shown.coverage[0, 0] > 0.999
+
+    def gained() -> torch.Tensor:
+        image, _ = settled(brighter.clone(), shown.coverage.clone(), subject, view)
+        return (image - shown.colour).mean(1)[0]
+
+    def steps(gain: torch.Tensor) -> float:
+        down = gain.diff(dim=0)[solid[1:] & solid[:-1]]
+        across = gain.diff(dim=1)[solid[:, 1:] & solid[:, :-1]]
+        return torch.cat([down, across]).square().sum().item()
+
+    gain = gained()
+    assert gain[solid].min() < 0.005 and gain[solid].max() > 0.095
+    monkeypatch.setattr("gen3dface.pipelines.settled._shaded", lambda photo, *rest: photo)
+    assert steps(gain) < 0.65 * steps(gained())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 HELD_OUT = 96  # views, the first, that are only looked at
 BATCH, CROP = 16, 64  # px
 RATE, DECAY, WARMUP, COOLDOWN = 1e-3, 1e-4, 100, 0.5
+AVERAGE = 0.995  # of the weights that are kept, a step
+COLOUR, BROADLY, ADVERSARIAL = 0.5, 3.0, 0.05  # weights of the terms, beside 1 for the others
 CLEAN = 0.15  # share of true pictures among the inputs: these shall come out as they are
 BROAD = 6.0  # px: colours blurred that much are the denoiser's, not the decoder's
 SHOWN = 0.02  # share of a crop that must be covered
@@ -38,29 +42,74 @@ class Views:
         return cls(made, true)
 
 
-def train(vae: PixelAutoencoder, latents: tuple[Tensor, Tensor], steps: int, seed: int = 0) -> None:
-    """Train the decoder of `vae` on made and true latents [R, C, h, w]."""
+def train(vae: PixelAutoencoder, latents: tuple[Tensor, Tensor], steps: int, output: Path, seed: int = 0) -> None:
+    """Train the decoder of `vae` on made and true latents [R, C, h, w]; `output` gets it at each report."""
     torch.manual_seed(seed)
     views, decoder = Views.of(latents, vae.config["factor"]), vae.decoder
     if decoder is None:
         raise ValueError("The autoencoder has no decoder to be trained: set its decoder_widths.")
     decoder.requires_grad_(True).train().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(decoder.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, steps))
-    loss, seen = DecoderLoss(), []
+    loss, critic, seen = DecoderLoss(), Critic(), []
+    average = torch.optim.swa_utils.AveragedModel(
+        decoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
+    )
+    learners = [
+        torch.optim.AdamW(net.parameters(), RATE, betas=(0.5, 0.95), weight_decay=DECAY) for net in (decoder, critic)
+    ]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(learner, lambda step: _share(step, steps)) for learner in learners]
     for step in tqdm(range(steps), unit="step"):
         made, true = _crops(views)
-        terms = loss(made + decoder(made.contiguous(memory_format=torch.channels_last)), made, true)
-        optimiser.zero_grad()
-        sum(terms.values(), start=made.new_zeros(())).backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        out = made + decoder(made.contiguous(memory_format=torch.channels_last))
+        terms, pair = loss(out, made, true)
+        _learn(learners[1], critic.loss(*(x.detach() for x in pair)))
+        terms["adversarial"] = -ADVERSARIAL * critic(pair[0]).mean()
+        _learn(learners[0], sum(terms.values(), start=made.new_zeros(())))
+        average.update_parameters(decoder)
+        for schedule in schedules:
+            schedule.step()
         seen.append([float(term) for term in terms.values()])
         if (step + 1) % REPORT == 0 or step + 1 == steps:
             means = dict(zip(terms, np.mean(seen[-REPORT:], 0).round(4).tolist(), strict=True))
-            logger.info("step %d: %s; kept out: %s", step + 1, means, measured(decoder, views, loss.distance))
-    decoder.eval().requires_grad_(False)
+            logger.info("step %d: %s; kept out: %s", step + 1, means, measured(average.module, views, loss.distance))
+            kept = copy.deepcopy(vae)
+            kept.decoder = copy.deepcopy(average.module)
+            kept.half().save_pretrained(output)
+
+
+def _learn(learner: torch.optim.Optimizer, loss: Tensor) -> None:
+    learner.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(learner.param_groups[0]["params"], 1.0)
+    learner.step()
+
+
+class Critic(nn.Module):
+    """Whether patches look true (PatchGAN, Isola et al., 2017), its layers' gain bounded (Miyato et al., 2018).
+
+    LPIPS takes a weave for the grain of hair; this does not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [
+            nn.Conv2d(3, 32, 4, 2, 1),
+            nn.Conv2d(32, 64, 4, 2, 1),
+            nn.Conv2d(64, 96, 3, 1, 1),
+            nn.Conv2d(96, 1, 3, 1, 1),
+        ]
+        self.layers = nn.ModuleList(nn.utils.parametrizations.spectral_norm(layer) for layer in layers)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[R, 3, S, S] in 0..1 -> [R, 1, S / 4, S / 4]."""
+        x = 2 * pictures - 1
+        for layer in self.layers[:-1]:
+            x = F.leaky_relu(layer(x), 0.2)
+        found: Tensor = self.layers[-1](x)
+        return found
+
+    def loss(self, made: Tensor, true: Tensor) -> Tensor:
+        """The hinge loss."""
+        return (F.relu(1 + self(made)).mean() + F.relu(1 - self(true)).mean()) / 2
 
 
 class DecoderLoss(nn.Module):
@@ -70,18 +119,20 @@ class DecoderLoss(nn.Module):
         super().__init__()
         self.distance = LPIPS()
 
-    def forward(self, out: Tensor, made: Tensor, true: Tensor) -> dict[str, Tensor]:
-        """All [R, 4, S, S] in -1..1."""
+    def forward(self, out: Tensor, made: Tensor, true: Tensor) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """All [R, 4, S, S] in -1..1. The weighted terms, and what is and should be seen [R, 3, S, S] in 0..1."""
         wanted = with_colours_of(made, true)
         cover = wanted[:, 3:] / 2 + 0.5
         grounds = [torch.ones(len(out), 3, 1, 1), torch.rand(len(out), 3, 1, 1)]
         ground = grounds[int(torch.randint(2, ()))]
-        return {
-            "colour": ((out - wanted)[:, :3] * cover).abs().mean(),
+        seen = laid(out, ground), laid(wanted, ground)
+        terms = {
+            "colour": COLOUR * ((out - wanted)[:, :3] * cover).abs().mean(),
             "coverage": (out - wanted)[:, 3:].abs().mean() / 2,
-            "broad": blurred((out - made)[:, :3] * cover).abs().mean(),
-            "perceptual": self._perceptual(laid(out, ground), laid(wanted, ground)),
+            "broad": BROADLY * blurred((out - made)[:, :3] * cover).abs().mean(),
+            "perceptual": self._perceptual(*seen),
         }
+        return terms, seen
 
     def _perceptual(self, out: Tensor, wanted: Tensor) -> Tensor:
         """At the pictures' size or twice, at a random offset.
