@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.pipelines import codec
+from gen3dface.pipelines.clear_air import cleared
 from gen3dface.pipelines.conditions import module_dtype
 from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.output import MultiViewOutput, OutputType, as_output_type
@@ -40,7 +41,7 @@ def decode_views(
 
 
 def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
-    images, masks = unveiled(images, masks)
+    images, masks = cleared(*unveiled(images, masks), subject, views)
     return settled(agreed(images, masks, subject.surface, views), masks, subject, views)
 
 
