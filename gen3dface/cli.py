@@ -21,7 +21,7 @@ from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
 from gen3dface.files import file_sha256
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
-from gen3dface.outputs.stages import PROJECTION, is_engine, stages_of
+from gen3dface.outputs.stages import DEFAULT, is_engine, stages_of
 
 if TYPE_CHECKING:
     from gen3dface.estimators import Estimator
@@ -103,11 +103,11 @@ def head(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="projection|mini|FOLDER",
-            help="How the views are made: by projecting the photo, by the model that comes with gen3dface, or by a "
-            "saved pipeline.",
+            metavar="mini|projection|FOLDER",
+            help="How the views are made: by the model that comes with gen3dface, by projecting the photo alone, which "
+            "is faster, or by a saved pipeline.",
         ),
-    ] = PROJECTION,
+    ] = DEFAULT,
     face: Annotated[
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
     ] = None,
@@ -134,7 +134,7 @@ def head(
     if example and example not in EXAMPLES:
         _usage(f"there is no example named {example!r}; known are {', '.join(EXAMPLES)}")
     if not is_engine(engine):
-        _usage(f"there is no engine {engine!r}: give projection, mini, or a folder that holds a saved pipeline")
+        _usage(f"there is no engine {engine!r}: give mini, projection, or a folder that holds a saved pipeline")
     jobs = find_photos([*(photos or []), *([example_photo(example)] if example else [])])
     if not jobs:
         _usage(f"no photos found; a folder is searched for {', '.join(sorted(PHOTO_SUFFIXES))}")

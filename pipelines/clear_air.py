@@ -30,11 +30,16 @@ def cleared(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
 
 
 def _middle_of_face(subject: Subject) -> Tensor:
-    """[V, 1] 1 at the face's vertices from the brows to the lips, between the middles of the eyes."""
+    """[V, 1] 1 at the face's vertices from the brows to the lips, between the middles of the eyes.
+
+    Nowhere for heads that do not say where these are.
+    """
     regions, height = subject.model.regions, subject.vertices[:, 1]
+    chosen = torch.zeros(len(subject.surface.vertices), 1)
+    if not all(regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
+        return chosen
     right, left = (subject.vertices[regions[name], 0].mean() for name in ("right_eye", "left_eye"))
     across = (subject.vertices[:, 0] > right) & (subject.vertices[:, 0] < left)
     low, high = height[regions["lips"]].amin(), height[regions["brows"]].amax()
-    chosen = torch.zeros(len(subject.surface.vertices), 1)
     chosen[: len(height), 0] = (regions["face"] & across & (height > low) & (height < high)).float()
     return chosen

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MakeViews: TypeAlias = "Callable[[Portrait, HeadFit, int, int], MultiViewOutput]"  # ..., size in pixels, seed
 PROJECTION = "projection"  # the engine without learning; any other is a model
+DEFAULT = "mini"  # the model that comes with the package
 SEEDLESS = frozenset({PROJECTION})  # these draw nothing at random: a seed makes no difference
 
 

@@ -8,6 +8,7 @@ from gen3dface.estimators import estimate
 from gen3dface.evaluation.consistency import adjacent_errors
 from gen3dface.examples import example_photo
 from gen3dface.photo import load_portrait
+from gen3dface.pipelines.clear_air import cleared
 from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
@@ -100,3 +101,25 @@ def test_the_photo_is_shaded_into_what_lies_beyond_it(subject: Subject, monkeypa
     assert gain[solid].min() < 0.005 and gain[solid].max() > 0.095
     monkeypatch.setattr("gen3dface.pipelines.settled._shaded", lambda photo, *rest: photo)
     assert steps(gain) < 0.65 * steps(gained())
+
+
+def test_nothing_floats_before_the_face_in_profile(subject: Subject) -> None:
+    """A veil over the whole picture goes before nose and eyes, and stays behind the head and above it."""
+    views = rig("head360", SIZE)[[0, 4, 12]]
+    shown = preview(subject, views)
+    coverage = torch.maximum(shown.coverage, torch.tensor(0.4))
+    images, masks = cleared(0.5 * coverage.expand(-1, 3, -1, -1) + 1 - coverage, coverage, subject, views)
+    gone = masks == 0
+    eyes = views.project(subject.vertices[subject.model.regions["left_eye"]].mean(0, keepdim=True))[0][:, 0]
+    row = int(eyes[1, 1])
+    inside = shown.coverage[:, 0, row] > 0
+    first = inside.int().argmax(1)
+    last = SIZE - 1 - inside.flip(1).int().argmax(1)
+    before = [(1, slice(0, int(first[1]) - 3)), (2, slice(int(last[2]) + 4, None))]
+    behind = [(1, slice(int(last[1]) + 4, None)), (2, slice(0, int(first[2]) - 3))]
+    for view, columns in before:
+        assert gone[view, 0, row, columns].all() and (images[view, :, row, columns] == 1).all()
+    for view, columns in behind:
+        assert not gone[view, 0, row, columns].any()
+    assert not gone[:, 0, :4].any() and not gone[0].any(), "in front of a frontal view is no air to be seen"
+    assert not (gone & (shown.coverage > 0)).any()

@@ -7,12 +7,17 @@ import torch
 
 from gen3dface.cameras import rig
 from gen3dface.data_synth.rendered.samples import make_sample
+from gen3dface.estimators import estimate
 from gen3dface.evaluation.view_scores import ViewJudge
+from gen3dface.examples import example_photo
 from gen3dface.outputs.stages import is_engine
-from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, project_views
+from gen3dface.photo import load_portrait
+from gen3dface.pipelines import Gen3DFacePipeline, MultiViewOutput, codec, project_views
 from gen3dface.pipelines.conditions import module_dtype
 from gen3dface.pipelines.shipped import SHIPPED, resolved, shipped_folder
+from gen3dface.pipelines.subjects import load_subjects
 from tests.data_synth.people_fixtures import plain_skins
+from tests.pipelines.needs import need_assets
 
 LIMIT = 60_000_000  # bytes
 
@@ -34,6 +39,20 @@ def test_its_name_is_an_engine_and_a_folder_of_one_s_own_is_not_hidden(tmp_path:
     assert is_engine("mini")
     assert resolved("./mini") == "./mini"
     assert resolved(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["astronaut", "openpeople_08", "openpeople_10"])
+def test_its_autoencoder_keeps_real_portraits(name: str) -> None:
+    """30 dB at least on photos that it never saw, and it is a trained one: what comes out is not just what went in."""
+    need_assets()
+    portrait = load_portrait(example_photo(name))
+    crop = load_subjects(portrait, estimate(portrait), None, 128, 0.4)[0].crop
+    vae = Gen3DFacePipeline.from_pretrained("mini").vae
+    with torch.no_grad():
+        image, alpha = codec.decode(vae, codec.encode(vae, crop.image[None], crop.alpha[None]))
+    assert alpha is not None
+    error = torch.cat([image - crop.image, alpha - crop.alpha], 1).square().mean()
+    assert 0 < error < 1e-3
 
 
 def test_it_comes_nearer_to_a_head_it_never_saw_than_the_projection() -> None:

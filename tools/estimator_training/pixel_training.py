@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 MODES = 40  # directions of the landmarks' error that are predicted; 99.7 % of its variance
 HELD_OUT = 0.08  # of each kind of pictures, the last
 BATCH, RATE, DECAY, DROPOUT, WARMUP = 64, 2e-3, 0.05, 0.3, 0.15
+ERASED = 0.3  # share of the faces with something before them
 # Shares of the network's answers that are believed, since no photo was drawn by the training's renderers. An iris is an
 # iris, so size more than shape. On the one real scan 0.3 of shape is best, on drawn people all (docs/estimator.md).
 SIZE_TRUST, SHAPE_TRUST = 0.75, 0.4
@@ -158,18 +159,42 @@ def _fit(network: FacePixelNetwork, data: Faces, epochs: int, millimetres: float
 
 
 def _batch(network: FacePixelNetwork, data: Faces, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Half of them turned over; colours mixed, noise, sometimes blur: nothing that a camera might not do."""
+    """Half of them turned over; other colours, light and blemishes, noise, sometimes blur or something before the face.
+
+    There are few skins to learn from, and others are to be read as well.
+    """
     turned = torch.rand(len(chosen)) < 0.5
     faces = data.faces[chosen]
     faces[turned] = faces[turned].flip(-1)
     faces = network.normalised(faces)
     mixed = torch.einsum("nij,njhw->nihw", torch.eye(3) + 0.15 * torch.randn(len(chosen), 3, 3), faces)
     mixed = mixed * (1 + 0.15 * torch.randn(len(chosen), 1, 1, 1)) + 0.05 * torch.randn_like(mixed)
-    mixed = mixed * network.inside
+    mixed = _covered(_shaded(mixed)) * network.inside
     if torch.rand(()) < 0.3:
         mixed = nn.functional.avg_pool2d(mixed, 3, 1, 1)
     pick = [torch.where(turned[:, None], b[chosen], a[chosen]) for a, b in (data.features, data.wanted)]
     return mixed.to(memory_format=torch.channels_last), pick[0], pick[1]
+
+
+def _shaded(faces: Tensor) -> Tensor:
+    """Brighter here, darker there, and smooth stains of any colour."""
+    light, stain = (_fields(len(faces), faces.shape[-1]) for _ in range(2))
+    return faces * (1 + light) + 0.25 * stain * torch.randn(len(faces), 3, 1, 1)
+
+
+def _fields(count: int, side: int) -> Tensor:
+    """[count, 1, side, side] smooth, of deviation 0.2 at the knots."""
+    return nn.functional.interpolate(0.2 * torch.randn(count, 1, 5, 5), (side, side), mode="bicubic")
+
+
+def _covered(faces: Tensor) -> Tensor:
+    """A rectangle of one colour on some of them (Zhong et al., 2020, "Random Erasing Data Augmentation")."""
+    side = faces.shape[-1]
+    for row in (torch.rand(len(faces)) < ERASED).nonzero()[:, 0].tolist():
+        height, width = torch.randint(side // 8, side * 2 // 5, (2,)).tolist()
+        top, left = (int(torch.randint(0, side - n, ())) for n in (height, width))
+        faces[row, :, top : top + height, left : left + width] = 0.5 * torch.randn(3, 1, 1)
+    return faces
 
 
 @torch.no_grad()
