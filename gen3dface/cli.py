@@ -19,7 +19,7 @@ from gen3dface import __version__, cli_assets, cli_eval, cli_heads, cli_synth
 from gen3dface.conversion.kinds import GeneratorSource, Peer, Source
 from gen3dface.errors import Gen3DFaceError
 from gen3dface.examples import EXAMPLES, example_photo
-from gen3dface.files import file_sha256
+from gen3dface.files import file_sha256, make_folder
 from gen3dface.outputs.inputs import PHOTO_SUFFIXES, PhotoJob, find_photos
 from gen3dface.outputs.stages import DEFAULT, is_engine, stages_of
 
@@ -251,7 +251,9 @@ def reconstruct(
     config = replace(config, field=replace(config.field, seed=seed))
     if steps is not None:
         config = replace(config, **{method.value: replace(getattr(config, method.value), steps=steps)})
-    head = reconstruct_surface(load_views(folder), config, device=device)
+    views = load_views(folder)
+    make_folder(out.parent)  # before the work, which a folder that cannot be made would lose
+    head = reconstruct_surface(views, config, device=device)
     head.export(out)
     typer.echo(out)
     preview = write_preview(head, out)

@@ -16,7 +16,7 @@ from tests.recon.scenes import RADII, orbiting, pictures
 @pytest.mark.parametrize("method", ["mesh", "field"])
 def test_views_become_a_closed_file(tmp_path: Path, method: str) -> None:
     pictures(orbiting(10, 64)).save(tmp_path / "views")
-    out = tmp_path / "egg.glb"
+    out = tmp_path / "new" / "egg.glb"
     size = ["--method", method, "--steps", "100", "--faces", "2000", "--texture-size", "128"]
     result = CliRunner().invoke(cli.app, ["reconstruct", str(tmp_path / "views"), "-o", str(out), *size])
     assert result.exit_code == 0, result.output
@@ -24,8 +24,8 @@ def test_views_become_a_closed_file(tmp_path: Path, method: str) -> None:
     mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=9)
     assert mesh.is_watertight
     assert mesh.extents == pytest.approx([2 * r for r in RADII], rel=0.06)
-    assert str(tmp_path / "egg.png") in result.output
-    with Image.open(tmp_path / "egg.png") as preview:
+    assert str(out.with_suffix(".png")) in result.output
+    with Image.open(out.with_suffix(".png")) as preview:
         assert preview.size == (4 * 256, 2 * 256)
         middles = [preview.getpixel((128 + 256 * i, 128 + 256 * j)) for i in range(4) for j in range(2)]
     assert (255, 255, 255) not in middles
