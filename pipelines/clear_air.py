@@ -10,6 +10,8 @@ from gen3dface.cameras import Cameras
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize
 
+_ACROSS = 1.3  # of the distance of the eyes' middles
+_PROFILE = 55.0  # degrees from the front from which the outline runs there; before, hair hangs beside cheeks
 _NEAR = 0.02  # of a view's side by which noses and lips may stand out farther than the estimated head's
 
 
@@ -21,7 +23,8 @@ def cleared(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
     """
     surface, middle = subject.surface, _middle_of_face(subject)
     kept = torch.ones_like(masks)
-    for row, view in enumerate(views):
+    for row in (views.azimuths.abs() > _PROFILE).nonzero()[:, 0].tolist():
+        view = views[[row]]
         seen = rasterize(surface.vertices, surface.faces, view, cull_back=True)
         before = seen.interpolate(middle, surface.faces)[..., 0].numpy() > 0.5
         apart, (y, x) = distance_transform_edt(~seen.mask.numpy(), return_indices=True)
@@ -30,7 +33,7 @@ def cleared(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
 
 
 def _middle_of_face(subject: Subject) -> Tensor:
-    """[V, 1] 1 at the face's vertices from the brows to the lips, between the middles of the eyes.
+    """[V, 1] 1 at the face's vertices from the brows to the lips, between the eyes' outer corners.
 
     Nowhere for heads that do not say where these are.
     """
@@ -39,7 +42,7 @@ def _middle_of_face(subject: Subject) -> Tensor:
     if not all(regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
         return chosen
     right, left = (subject.vertices[regions[name], 0].mean() for name in ("right_eye", "left_eye"))
-    across = (subject.vertices[:, 0] > right) & (subject.vertices[:, 0] < left)
+    across = (2 * subject.vertices[:, 0] - right - left).abs() < _ACROSS * (left - right)
     low, high = height[regions["lips"]].amin(), height[regions["brows"]].amax()
     chosen[: len(height), 0] = (regions["face"] & across & (height > low) & (height < high)).float()
     return chosen
