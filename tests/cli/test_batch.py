@@ -76,17 +76,17 @@ def test_a_single_failure_is_not_counted(
 def test_resume_makes_only_what_is_missing(
     command: Callable[..., tuple[int, str]], make_photo: Make, tmp_path: Path
 ) -> None:
-    first = make_photo("photos/a.png")
-    assert command("head", first, "-o", tmp_path / "out", "--views-size", 64)[0] == 0
+    first, small = make_photo("photos/a.png"), ("--engine", "projection", "--views-size", 64)
+    assert command("head", first, "-o", tmp_path / "out", *small)[0] == 0
     before = (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns
     make_photo("photos/b.png", (90, 90, 200))
-    code, output = command("head", tmp_path / "photos", "-o", tmp_path / "out", "--views-size", 64, "--resume")
+    code, output = command("head", tmp_path / "photos", "-o", tmp_path / "out", *small, "--resume")
     assert code == 0 and output.count("made before") == 1
     assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns == before
     assert (tmp_path / "out" / "b" / "head.glb").is_file()
-    command("head", first, "-o", tmp_path / "out", "--views-size", 64, "--resume", "--seed", 1)
-    assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns == before
-    command("head", first, "-o", tmp_path / "out", "--views-size", 72, "--resume")
+    command("head", first, "-o", tmp_path / "out", *small, "--resume", "--seed", 1)
+    assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns == before, "projection draws nothing at random"
+    command("head", first, "-o", tmp_path / "out", "--engine", "projection", "--views-size", 72, "--resume")
     assert (tmp_path / "out" / "a" / "report.json").stat().st_mtime_ns > before
 
 
