@@ -1,6 +1,6 @@
 """Does the head look like the photo? Runs the command on the example photos; prints a table, can write the gallery.
 
-    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...] [--engines DIR ...]
+    python benchmarks/likeness.py -o out/likeness [--gallery docs] [--only astronaut obama ...] [--engines NAME|DIR ...]
 
 Columns: median landmark reprojection over the inter-ocular distance; SFace cosine between the photo and the frontal
 view (azimuth 0; same person from 0.363); seconds from photo to GLB (without turntable and page); CPU seconds of the
@@ -27,6 +27,7 @@ from tqdm import tqdm
 from gen3dface.evaluation import IdentityEmbedder, cosine
 from gen3dface.examples import EXAMPLES, example_photo
 
+ENGINES = ["projection", "mini"]
 AFTER_GLB = {"turntable", "files", "total"}
 STRIP_VIEWS = (0, 2, 4, 8, 12, 14)  # front, three-quarter, profile, back, profile, three-quarter
 SIDE = 200  # px of a picture in a strip
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out/likeness"))
     parser.add_argument("--only", nargs="*", default=list(EXAMPLES), choices=list(EXAMPLES))
     parser.add_argument("--gallery", type=Path, help="folder for gallery.md and its pictures")
-    parser.add_argument("--engines", nargs="*", default=["projection"], help="projection, or folders of pipelines")
+    parser.add_argument("--engines", nargs="*", default=ENGINES, help="or folders of pipelines")
     arguments = parser.parse_args()
     if len({Path(engine).name for engine in arguments.engines}) < len(arguments.engines):
         parser.error("two engines have the same name; their heads would lie in one folder")
@@ -138,12 +139,13 @@ python benchmarks/likeness.py -o out/likeness --gallery docs{option}
 
 - **Hair** is a smooth shell, and a curtain where it hangs below the ears: no single curls, no ponytail
   (`openpeople_04`, `ardern_2018`), nothing that the photo's frame cuts off. Its edge is hard.
-- **The back of the head** is made up: the hair's colour and strands quilted from the front. Necklines are guesses.
+- **The back of the head** is made up: drawn by `mini`, or, by `projection`, hair quilted from the front. Necklines are
+  guesses.
 - **Hair over the cheek** is laid on the skin and stays there when the head turns (`ardern_2022`).
 - **Light** is baked into the colours; a side in shadow stays dark (`sunak`).
 - **Glasses, hats and hands** have no shape of their own: they are painted on.
-- **`mini`** (where shown) draws 128 px: hair is coarse behind, necks have grey speckles, ends of long hair fade to
-  white, and profiles have ghost lines before the eyes.
+- **`mini`** draws 128 px: hair is coarse behind, a faint weave is left in it, ends of long hair fade to white, bands of
+  collar colour cross necks, and lines of dots float at some shoulders.
 
 ## Figures
 
@@ -170,7 +172,7 @@ def write_gallery(rows: list[Row], out: Path, folder: Path) -> None:
     text = GALLERY.format(
         shown=len(strips),
         total=len(EXAMPLES),
-        option="" if engines == ["projection"] else " --engines " + " ".join(engines),
+        option="" if engines == ENGINES else " --engines " + " ".join(engines),
         engines=" above, ".join(engines) + " below" if len(engines) > 1 else engines[0],
         strips="\n".join(strips),
         hardware=hardware,
