@@ -112,7 +112,12 @@ def head(
         int | None, typer.Option(min=0, help="Which face, where there are several; 0 is the largest.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For engines that draw at random; projection does not.")] = 0,
-    views_size: Annotated[int, typer.Option(min=64, max=1024, help="Side of the 16 views in pixels.")] = 512,
+    views_size: Annotated[
+        int,
+        typer.Option(
+            min=64, max=1024, help="Side of the 16 views in pixels; a model makes them no smaller than its own."
+        ),
+    ] = 512,
     estimator: Annotated[
         EstimatorName, typer.Option(help="How the head is found; all but default need a checkpoint and FLAME 2020.")
     ] = EstimatorName.default,

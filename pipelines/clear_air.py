@@ -22,6 +22,8 @@ def cleared(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
     A pixel off the head belongs to the nearest pixel of its outline. Fringes, beards and hair beside cheeks stay.
     """
     surface, middle = subject.surface, _middle_of_face(subject)
+    if not middle.any():
+        return images, masks
     kept = torch.ones_like(masks)
     for row in (views.azimuths.abs() > _PROFILE).nonzero()[:, 0].tolist():
         view = views[[row]]
@@ -39,7 +41,7 @@ def _middle_of_face(subject: Subject) -> Tensor:
     """
     regions, height = subject.model.regions, subject.vertices[:, 1]
     chosen = torch.zeros(len(subject.surface.vertices), 1)
-    if not all(regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
+    if not all(name in regions and regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
         return chosen
     right, left = (subject.vertices[regions[name], 0].mean() for name in ("right_eye", "left_eye"))
     across = (2 * subject.vertices[:, 0] - right - left).abs() < _ACROSS * (left - right)

@@ -17,6 +17,6 @@ A denoising step runs them in this order:
 | `multiview_unet` | noisy latents, volumes, image tokens, photo | the prediction |
 
 Beside them: `photo_encoder`, `photo_projection` and `copy_gate` for models that see the photo directly,
-`token_projection` for SyncDreamer's image tokens, `autoencoder` for latents that are pixels. `build.build_models`
-makes all of them from a configuration.
+`token_projection` for SyncDreamer's image tokens, `autoencoder` and `pixel_decoder` for latents that are
+pixels. `build.build_models` makes all of them from a configuration.
 """

@@ -10,6 +10,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
 from gen3dface.errors import ConfigError
@@ -28,6 +29,9 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
             them over white. So what grows out of an outline has its colours, and no outline is mixed with white.
         decoder_widths: of the `PixelDecoder` whose sum with the pixels is decoded; none: the pixels themselves, and
             there are no weights.
+
+    Raises:
+        ConfigError: `straight` without coverage, or more widths than a block can be halved.
     """
 
     @register_to_config
@@ -42,6 +46,8 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         if straight and channels != 4:
             raise ConfigError(f"Straight colours need coverage: 4 channels, not {channels}.")
+        if factor % 2 ** max(len(decoder_widths) - 1, 0):
+            raise ConfigError(f"Blocks of {factor} pixels cannot be halved for {len(decoder_widths)} decoder_widths.")
         # diffusers knows a model's device, dtype and file by its tensors: there must be one
         self.register_buffer("origin", torch.zeros(()))
         self.decoder = PixelDecoder(channels, decoder_widths) if decoder_widths else None
@@ -52,15 +58,21 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         return self.config["channels"] * self.config["factor"] ** 2
 
     def enable_slicing(self) -> None:
-        """Nothing to save: moving pixels takes no memory. It is here because diffusers' autoencoders have it."""
+        """Not offered: moving pixels takes no memory, the decoder little. diffusers' autoencoders have it."""
 
     disable_slicing = enable_tiling = disable_tiling = enable_slicing
 
+    def without_decoder(self) -> PixelAutoencoder:
+        """The same latents, decoded to the very pixels that they are: what losses compare."""
+        return PixelAutoencoder(**{n: self.config[n] for n in ("channels", "factor", "scaling_factor", "straight")})
+
+    @apply_forward_hook
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
         """Images [R, channels, H, W] in -1..1 over white -> latents [R, channels factor^2, H / factor, W / factor]."""
         latents = F.pixel_unshuffle(straightened(x) if self.config["straight"] else x, self.config["factor"])
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
+    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Inverse of `encode`: to the bit without a learned decoder."""
         sample = F.pixel_shuffle(z, self.config["factor"])

@@ -17,7 +17,7 @@ import torch
 
 from gen3dface import __version__
 from gen3dface.files import file_sha256
-from gen3dface.outputs.stages import SEEDLESS
+from gen3dface.outputs.stages import DEFAULT, SEEDLESS
 
 FORMAT = "gen3dface.report.1"
 MAX_REPORT_BYTES = 1 << 20
@@ -28,7 +28,7 @@ PACKAGES = ("torch", "numpy", "scipy", "pillow", "onnxruntime", "ai-edge-litert"
 class Settings:
     """What a user chose; two runs with the same settings and the same photo make the same head."""
 
-    engine: str = "projection"
+    engine: str = DEFAULT
     face: int | None = None  # None: the largest
     seed: int = 0  # for engines that draw at random
     views_size: int = 512  # pixels

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dface.errors import ConfigError
+from gen3dface.models.autoencoder import PixelAutoencoder
 from gen3dface.models.photo_encoder import PhotoEncoder
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines import Gen3DFacePipeline, codec
@@ -57,6 +58,8 @@ class TrainingDenoiser(nn.Module):
         for component in self._others.values():
             if component is not None:
                 component.requires_grad_(False).eval()
+        vae = pipe.vae  # what a decoder learned to take out shall not be left in; a tuple, since modules are registered
+        self._pictured = (vae.without_decoder() if isinstance(vae, PixelAutoencoder) else vae,)
         # in a dictionary, not registered: their weights are no part of the checkpoints
         self._losses = _picture_losses(objective, self._prediction)
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float().clone(), persistent=False)
@@ -100,7 +103,7 @@ class TrainingDenoiser(nn.Module):
 
     def _decoded(self, latents: Tensor) -> Tensor:
         """Views [B, N, 3, S, S] in 0..1 of clean latents [B, N, C, h, w]."""
-        images, _ = codec.decode(self._others["vae"], latents.flatten(0, 1).float())
+        images, _ = codec.decode(self._pictured[0], latents.flatten(0, 1).float())
         return images.unflatten(0, latents.shape[:2])
 
     def predict(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor]:

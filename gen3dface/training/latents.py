@@ -1,6 +1,6 @@
 """True views as a learned autoencoder's latents, computed once: its encoder costs as much as the UNet.
 
-An autoencoder that only moves pixels needs none of it.
+One whose encoder only moves pixels needs none of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from gen3dface.errors import DataError
 from gen3dface.files import write_atomically
+from gen3dface.models.autoencoder import PixelAutoencoder
 from gen3dface.pipelines.conditions import Networks, encode_pictures
 from gen3dface.training.prepared import PreparedFolder
 
@@ -29,7 +30,7 @@ _CHUNK = 8  # views that are encoded together
 
 def keeps_latents(nets: Networks) -> bool:
     """Whether a model's latents are worth keeping: they cost a network, and are the same each time."""
-    return next(nets.vae.parameters(), None) is not None and nets.config["posterior"] == "mode"
+    return not isinstance(nets.vae, PixelAutoencoder) and nets.config["posterior"] == "mode"
 
 
 class LatentFolder:

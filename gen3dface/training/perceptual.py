@@ -9,6 +9,7 @@ a model that is trained so leaves it. So where they start changes from step to s
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,12 +34,15 @@ class PerceptualLoss(nn.Module):
         start: which of the 16 pixels of a feature's block the features start at; any number, 0: as LPIPS is defined.
         """
         made, true = made.flatten(0, 1), true.flatten(0, 1)
-        found: Tensor = self._apart(made, true, start) + self._apart(_closer(made), _closer(true), start)
-        return found / 2
+        pairs = ((made, true), (_closer(made), _closer(true)))
+        return torch.stack([distance_from(self.distance, *pair, start) for pair in pairs]).mean()
 
-    def _apart(self, made: Tensor, true: Tensor, start: int) -> Tensor:
-        top, left = divmod(start % _STRIDE**2, _STRIDE)
-        return self.distance(*(F.pad(x, (left, 0, top, 0), mode="replicate") for x in (made, true))).mean()
+
+def distance_from(distance: LPIPS, made: Tensor, true: Tensor, start: int) -> Tensor:
+    """Mean LPIPS [] of pictures [R, 3, S, S] in 0..1. start: as `PerceptualLoss` takes it."""
+    top, left = divmod(start % _STRIDE**2, _STRIDE)
+    found: Tensor = distance(*(F.pad(x, (left, 0, top, 0), mode="replicate") for x in (made, true))).mean()
+    return found
 
 
 def _closer(pictures: Tensor) -> Tensor:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
-from gen3dface.outputs.stages import PROJECTION, is_engine, stages_of
+from gen3dface.cli import app
+from gen3dface.outputs.report import Settings
+from gen3dface.outputs.stages import DEFAULT, PROJECTION, is_engine, stages_of
+from gen3dface.pipelines.shipped import SHIPPED
 from tests.pipelines.test_preview import TOLD
 from tests.pipelines.tiny_models import subject, tiny_pipeline
 
@@ -15,6 +19,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny"
     tiny_pipeline(TOLD, num_inference_steps=1, guidance_scale=1.0).save_pretrained(path)
     return path
+
+
+def test_the_model_that_comes_along_is_the_default() -> None:
+    assert DEFAULT in SHIPPED and is_engine(DEFAULT)
+    options = {p.name: p.default for p in typer.main.get_command(app).commands["head"].params}
+    assert options["engine"] == DEFAULT == Settings().engine
 
 
 def test_what_counts_as_an_engine(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gen3dface import cli
-from gen3dface.errors import ReconstructionError
+from gen3dface.errors import OutputError, ReconstructionError
 from tests.recon.scenes import RADII, orbiting, pictures
 
 
@@ -37,6 +37,16 @@ def test_without_a_face_there_is_nothing_to_register(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, [*command, "--topology", "registered"])
     assert isinstance(result.exception, ReconstructionError) and "show no face" in str(result.exception)
     assert not (tmp_path / "egg.glb").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(orbiting(10, 64)).save(tmp_path / "views")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("gen3dface.recon.surface.reconstruct_surface", lambda *_, **__: pytest.fail("worked in vain"))
+    command = ["reconstruct", str(tmp_path / "views"), "-o", str(tmp_path / "file" / "egg.glb")]
+    assert isinstance(CliRunner().invoke(cli.app, command).exception, OutputError)
 
 
 def test_wrong_usage_and_folders_without_views(tmp_path: Path) -> None:

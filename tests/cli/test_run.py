@@ -20,11 +20,11 @@ from gen3dface.cameras import Cameras, rig
 from gen3dface.errors import NoFaceError, OutputError
 from gen3dface.outputs.report import Settings, is_finished
 from gen3dface.outputs.run import STAGE_NAMES, run_photo
-from gen3dface.outputs.stages import Stages
+from gen3dface.outputs.stages import PROJECTION, Stages
 from gen3dface.outputs.staging import staged_folder
 from gen3dface.outputs.turntable import write_video
 
-SETTINGS = Settings(views_size=64)
+SETTINGS = Settings(PROJECTION, views_size=64)
 pytestmark = pytest.mark.usefixtures("short_turntable")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gen3dface.errors import ConfigError
 from gen3dface.models.autoencoder import PixelAutoencoder
 from gen3dface.models.pixel_decoder import PixelDecoder
 
@@ -25,6 +26,11 @@ def test_the_decoder_is_saved_and_read_with_the_autoencoder(tmp_path: Path) -> N
     read, latents = PixelAutoencoder.from_pretrained(tmp_path), torch.rand(1, 64, 8, 8)
     assert read.decode(latents).sample.equal(codec.decode(latents).sample)  # type: ignore[union-attr]
     assert not read.decode(latents).sample.equal(F.pixel_shuffle(latents, 4))  # type: ignore[union-attr]
+
+
+def test_blocks_that_cannot_be_halved_so_often_are_refused() -> None:
+    with pytest.raises(ConfigError, match="halved"):
+        PixelAutoencoder(4, 4, decoder_widths=(8, 8, 8, 8))
 
 
 @pytest.mark.parametrize("widths", [(8,), (8, 12), (8, 12, 16)])

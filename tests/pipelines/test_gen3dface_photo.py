@@ -15,7 +15,7 @@ from gen3dface.pipelines.conditions import scene_geometry
 from gen3dface.pipelines.prepared import Wanted, prepare
 from gen3dface.pipelines.subjects import load_subjects
 from tests.pipelines.needs import need_assets
-from tests.pipelines.tiny_models import PAPER, SMALL, VIEWS, cameras, inputs, subject, tiny_pipeline
+from tests.pipelines.tiny_models import LEARNED, PAPER, SMALL, VIEWS, cameras, inputs, subject, tiny_pipeline
 
 
 def test_the_head_is_estimated_when_none_is_given() -> None:
@@ -32,7 +32,10 @@ def test_the_head_is_estimated_when_none_is_given() -> None:
     torch.testing.assert_close(given.images, made.images)
 
 
-@pytest.mark.parametrize("config", [PAPER, SMALL], ids=["paper", "small"])
+CONFIGS = pytest.mark.parametrize("config", [PAPER, SMALL, LEARNED], ids=["paper", "small", "learned decoder"])
+
+
+@CONFIGS
 def test_offload_hooks_change_nothing(config: dict) -> None:
     """The order of the hooks, on whatever device there is; the CPU shows the wiring, not the saving."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,12 +45,12 @@ def test_offload_hooks_change_nothing(config: dict) -> None:
     pipe.enable_model_cpu_offload(device=device)
     torch.testing.assert_close(pipe(**inputs()).images, plain, atol=1e-4, rtol=1e-3)
     assert pipe(**inputs()).images.shape == (VIEWS, 3, 32, 32)
-    assert pipe.unet.device.type == "cpu"
+    assert pipe.unet.device.type == pipe.vae.device.type == "cpu"
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("config", [PAPER, SMALL], ids=["paper", "small"])
+@CONFIGS
 def test_a_gpu_gives_what_the_cpu_gives(config: dict) -> None:
     pipe = tiny_pipeline(config)
     exact = pipe(**inputs())

@@ -112,6 +112,9 @@ SMALL: dict[str, Any] = {
 }
 
 
+LEARNED = SMALL | {"vae": SMALL["vae"] | {"decoder_widths": [4, 6]}}
+
+
 def tiny_pipeline(config: dict[str, Any] = PAPER, seed: int = 0, **settings: Any) -> Gen3DFacePipeline:
     """A pipeline with random weights, in evaluation mode."""
     torch.manual_seed(seed)

@@ -22,7 +22,7 @@ from gen3dface.training.perceptual import PerceptualLoss
 from gen3dface.training.prepared import PreparedFolder, chosen_views
 from gen3dface.training.start import preparation_for
 from tests.data_synth.samples import random_sample
-from tests.pipelines.tiny_models import PAPER, SMALL, tiny_pipeline
+from tests.pipelines.tiny_models import LEARNED, PAPER, SMALL, tiny_pipeline
 
 
 def _items(pipe: Gen3DFacePipeline, kept: tuple[bool, bool, bool] = KEPT["none"], views: int = 2) -> list[Item]:
@@ -80,6 +80,17 @@ def test_mixed_precision_leaves_cameras_and_grids_alone(model: dict[str, Any]) -
     assert mixed.geometry.frustum.equal(exact.geometry.frustum)
     assert mixed.view.equal(exact.view)
     assert loss.item() == pytest.approx(TrainingDenoiser(pipe, ObjectiveConfig()).eval()(items).item(), rel=0.05)
+
+
+def test_losses_look_at_what_the_network_said_and_not_at_what_the_decoder_made_of_it() -> None:
+    """The same networks with a learned decoder and without: the same loss."""
+    pipe, learned = tiny_pipeline(SMALL), tiny_pipeline(LEARNED)
+    decoded = learned.vae.decode(torch.zeros(1, 64, 8, 8)).sample
+    assert decoded.abs().max() > 0.01, "this decoder does something"
+    for name in ("unet", "conditioner", "image_encoder"):
+        getattr(learned, name).load_state_dict(getattr(pipe, name).state_dict())
+    found = [TrainingDenoiser(p, ObjectiveConfig(pixels=0.5)).eval()(_items(p)).item() for p in (pipe, learned)]
+    assert found[1] == pytest.approx(found[0])
 
 
 def test_the_perceptual_term_is_the_distance_of_the_decoded_views() -> None:
@@ -231,6 +242,7 @@ def test_kept_latents_are_those_of_the_autoencoder(tmp_path: Path) -> None:
     kept = replace(item, head=replace(item.head, latents=_encoded(pipe, item).half()))
     assert denoiser([kept]).item() == pytest.approx(denoiser([item]).item(), rel=1e-3)
     assert keeps_latents(networks_of(pipe)) and not keeps_latents(networks_of(tiny_pipeline(SMALL)))
+    assert not keeps_latents(networks_of(tiny_pipeline(LEARNED)))
     assert not keeps_latents(networks_of(tiny_pipeline(PAPER, posterior="sample")))
     path = latents.path("x")
     path.write_bytes(path.read_bytes()[:-8])

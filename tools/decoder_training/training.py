@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gen3dface.errors import ConfigError
 from gen3dface.evaluation.lpips import LPIPS
 from gen3dface.models.autoencoder import PixelAutoencoder
+from gen3dface.training.perceptual import distance_from
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +39,19 @@ class Views:
     true: Tensor
 
     @classmethod
-    def of(cls, latents: tuple[Tensor, Tensor], factor: int) -> Views:
-        made, true = (F.pixel_shuffle(z, factor) for z in latents)
-        return cls(made, true)
+    def of(cls, latents: tuple[Tensor, Tensor], vae: PixelAutoencoder) -> Views:
+        """Raises ConfigError: the latents are not of straight colours and coverage."""
+        if not vae.config["straight"]:
+            raise ConfigError("The decoder is trained on straight colours; this autoencoder has none.")
+        return cls(*(F.pixel_shuffle(z / vae.config["scaling_factor"], vae.config["factor"]) for z in latents))
 
 
 def train(vae: PixelAutoencoder, latents: tuple[Tensor, Tensor], steps: int, output: Path, seed: int = 0) -> None:
     """Train the decoder of `vae` on made and true latents [R, C, h, w]; `output` gets it at each report."""
     torch.manual_seed(seed)
-    views, decoder = Views.of(latents, vae.config["factor"]), vae.decoder
+    views, decoder = Views.of(latents, vae), vae.decoder
     if decoder is None:
-        raise ValueError("The autoencoder has no decoder to be trained: set its decoder_widths.")
+        raise ConfigError("The autoencoder has no decoder to be trained: set its decoder_widths.")
     decoder.requires_grad_(True).train().to(memory_format=torch.channels_last)
     loss, critic, seen = DecoderLoss(), Critic(), []
     average = torch.optim.swa_utils.AveragedModel(
@@ -135,17 +139,11 @@ class DecoderLoss(nn.Module):
         return terms, seen
 
     def _perceptual(self, out: Tensor, wanted: Tensor) -> Tensor:
-        """At the pictures' size or twice, at a random offset.
-
-        The network compared by looks at every fourth pixel: at one and the same offset a weave of that period goes
-        unseen, and is what a model trained so will leave.
-        """
-        left, top = torch.randint(0, 4, (2,)).tolist()
-        pictures = [F.pad(x, (left, 4 - left, top, 4 - top), mode="replicate") for x in (out, wanted)]
+        """At the pictures' size or twice, from any start."""
+        pictures = [out, wanted]
         if torch.rand(()) < 0.5:
             pictures = [F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) for x in pictures]
-        found: Tensor = self.distance(*pictures).mean()
-        return found
+        return distance_from(self.distance, *pictures, int(torch.randint(16, ())))
 
 
 def with_colours_of(made: Tensor, true: Tensor) -> Tensor:
