@@ -66,21 +66,24 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         """The same latents, decoded to the very pixels that they are: what losses compare."""
         return PixelAutoencoder(**{n: self.config[n] for n in ("channels", "factor", "scaling_factor", "straight")})
 
-    @apply_forward_hook
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
         """Images [R, channels, H, W] in -1..1 over white -> latents [R, channels factor^2, H / factor, W / factor]."""
         latents = F.pixel_unshuffle(straightened(x) if self.config["straight"] else x, self.config["factor"])
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
-    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Inverse of `encode`: to the bit without a learned decoder."""
         sample = F.pixel_shuffle(z, self.config["factor"])
         if self.decoder is not None:
-            sample = sample + self.decoder(sample)
+            sample = self._cleaned(sample)
         if self.config["straight"]:
             sample = over_white(sample)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+    @apply_forward_hook  # which brings offloaded weights to the device, and fails where there are none
+    def _cleaned(self, pictures: Tensor) -> Tensor:
+        assert self.decoder is not None
+        return pictures + self.decoder(pictures)
 
 
 def straightened(pictures: Tensor) -> Tensor:
