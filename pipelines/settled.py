@@ -2,7 +2,7 @@
 
 A person is known by the face. Where the photo or its mirror image shows it, a view takes these pixels as the mesh
 carries them there, shaded into the rest at their edge; where a view is nearly the photo's own, it takes all of the
-photo, beyond the mesh's outline too. And hair that hangs, which the photo showed, is hair from behind as well.
+photo, beyond the mesh's outline too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ _ALIKE = 0.25  # difference of two colours from which they are of two things, sk
 _SHADED = 0.2  # of the range of colours by which the photo is changed, at most
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
 _SOLID = 0.95  # coverage from which a pixel is the head alone
-_PALE = (0.15, 0.35)  # brightness above the preview's between which what is said of hanging hair is not believed
 _VEIL = 0.06  # coverage below which a network means none
 
 
@@ -39,8 +38,7 @@ def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
     The tensors that are given may be written to.
     """
     shown = preview(subject, views, _TEXELS)
-    images = torch.lerp(images, shown.colour, _faded(images, shown.colour, _shown_part(subject, views, hanging=True)))
-    sure = _clear(shown, _shown_part(subject, views))
+    sure = _clear(shown, _face_in(subject, views))
     seamless = _shaded(shown.colour, images, sure, masks)
     images, masks = torch.lerp(images, seamless, sure), torch.lerp(masks, shown.coverage, sure)
     own = own_view(views, subject.fit.camera)
@@ -84,22 +82,13 @@ def _blurred(planes: Tensor) -> Tensor:
     return torch.from_numpy(gaussian_filter(planes.numpy(), (0, 0, width, width)))
 
 
-def _faded(images: Tensor, preview: Tensor, hair: Tensor) -> Tensor:
-    """[N, 1, S, S] in 0..1: how far hanging hair became a shirt, as long hair does that a network saw few of."""
-    low, high = _PALE
-    return hair * (((images - preview).mean(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-
-
-def _shown_part(subject: Subject, views: Cameras, hanging: bool = False) -> Tensor:
-    """[N, 1, S, S] in 0..1: where the views show the face, or the hair that hangs."""
-    surface, count = subject.surface, len(subject.vertices)
-    part = torch.zeros(len(surface.vertices), 1)
-    if hanging:
-        part[count:] = 1
-    else:
-        part[:count, 0] = subject.model.regions["face"].float()
+def _face_in(subject: Subject, views: Cameras) -> Tensor:
+    """[N, 1, S, S] in 0..1: where the views show the face."""
+    surface = subject.surface
+    face = torch.zeros(len(surface.vertices), 1)
+    face[: len(subject.vertices), 0] = subject.model.regions["face"].float()
     seen = [rasterize(surface.vertices, surface.faces, view, cull_back=True) for view in views]
-    return torch.stack([s.interpolate(part, surface.faces) for s in seen]).permute(0, 3, 1, 2)
+    return torch.stack([s.interpolate(face, surface.faces) for s in seen]).permute(0, 3, 1, 2)
 
 
 def _photo_from(subject: Subject, view: Cameras, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -123,19 +123,3 @@ def test_nothing_floats_before_the_face_in_profile(subject: Subject) -> None:
         assert not gone[view, 0, row, columns].any()
     assert not gone[:, 0, :4].any() and not gone[0].any(), "in front of a frontal view is no air to be seen"
     assert not (gone & (shown.coverage > 0)).any()
-
-
-def test_hair_that_hangs_is_no_shirt_from_behind() -> None:
-    """Long hair that a network made white is as the projection carries it; darker hair is left as it was made."""
-    need_assets()
-    portrait = load_portrait(example_photo("openpeople_03"))
-    long = load_subjects(portrait, estimate(portrait), None, SIZE, 0.4)[0]
-    assert len(long.surface.vertices) > len(long.vertices), "hair hangs"
-    back = rig("head360", SIZE)[[8]]
-    shown = preview(long, back, texels=8)
-    solid = shown.coverage > 0.999
-    pale, _ = settled(torch.ones(1, 3, SIZE, SIZE), shown.coverage.clone(), long, back)
-    saved = ((pale - shown.colour).abs().mean(1, keepdim=True) < 0.05) & solid
-    assert 200 < saved.sum() < solid.sum(), "the hair, and not the collar"
-    dark, _ = settled(torch.zeros(1, 3, SIZE, SIZE), shown.coverage.clone(), long, back)
-    assert (dark == 0).all()
