@@ -5,6 +5,7 @@ Read it in diffusers' order: check inputs, encode, timesteps, latents, geometry,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,11 @@ class Gen3DFacePipeline(DiffusionPipeline):
                 if isinstance(module, torch.nn.Module) and module_dtype(module) != torch.float32:
                     module.to(torch.float32)
         return pipe
+
+    @classmethod
+    def _get_signature_types(cls) -> dict[str, tuple[Any, ...]]:
+        """No types: ours are strings, and diffusers would warn of each. `checks.check_components` looks at them."""
+        return dict.fromkeys(inspect.signature(cls).parameters, (inspect.Signature.empty,))
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **settings: Any) -> None:
         """`DiffusionPipeline.save_pretrained`, and a file by which diffusers finds this class.

@@ -35,6 +35,12 @@ def test_it_is_small_and_says_where_it_comes_from(name: str) -> None:
         assert wanted in card
 
 
+def test_reading_it_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    Gen3DFacePipeline.from_pretrained("mini")
+    lines = capfd.readouterr().err.replace("\r", "\n").splitlines()
+    assert not [line for line in lines if line.strip() and not line.startswith("Loading pipeline components")]
+
+
 def test_its_name_is_an_engine_and_a_folder_of_one_s_own_is_not_hidden(tmp_path: Path) -> None:
     assert is_engine("mini")
     assert resolved("./mini") == "./mini"
