@@ -101,6 +101,11 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
     return shares
 
 
+def skin_share(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> Tensor:
+    """[V] in 0..1: how far each vertex is skin."""
+    return vertex_parts(portrait, camera, surface, model)[:, _PARTS.index("skin")]
+
+
 def _guesses(
     colour: Tensor, weight: Tensor, surface: Surface, model: HeadModel, long_hair: bool
 ) -> list[tuple[Tensor, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gen3dface.bake import Picture, bake
+from gen3dface.bake import BakedTexture, Picture, bake
 from gen3dface.cameras import Cameras
 from gen3dface.models.precision import exactly
 from gen3dface.render import Surface, box_max, render
@@ -28,10 +28,15 @@ def agreed(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> T
     Args:
         masks: [N, 1, S, S] in 0..1. surface: the estimated head, hanging hair included.
     """
-    cores = [((-box_max(-mask[0], 1) - _SOLID) / (1 - _SOLID)).clamp(0, 1) for mask in masks]
-    pictures = [Picture(i, core, camera) for i, core, camera in zip(images, cores, views, strict=True)]
-    baked = bake(surface, pictures, images.new_zeros(3, *[_TEXELS * views.height] * 2))
+    baked = blended(images, masks, surface, views)
     planes = torch.cat([baked.colour, baked.known[None]])
     shown, coverage = render(surface, planes, views, background=planes.new_tensor([1, 1, 1, 0]))
     known = (shown[:, 3:] > 0.99) & (coverage > 1 - 1e-3) & (masks > _SOLID)
     return torch.lerp(images, shown[:, :3], _SHARE * known)
+
+
+def blended(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> BakedTexture:
+    """One texture of the head from views [N, 3, S, S] of coverage [N, 1, S, S]."""
+    cores = [((-box_max(-mask[0], 1) - _SOLID) / (1 - _SOLID)).clamp(0, 1) for mask in masks]
+    pictures = [Picture(i, core, camera) for i, core, camera in zip(images, cores, views, strict=True)]
+    return bake(surface, pictures, images.new_zeros(3, *[_TEXELS * views.height] * 2))

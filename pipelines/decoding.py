@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.pipelines import codec
-from gen3dface.pipelines.clear_air import cleared
 from gen3dface.pipelines.conditions import module_dtype
 from gen3dface.pipelines.consensus import agreed
+from gen3dface.pipelines.light import in_photo_light
 from gen3dface.pipelines.output import MultiViewOutput, OutputType, as_output_type
 from gen3dface.pipelines.scene import silhouettes
 from gen3dface.pipelines.settled import settled, unveiled
@@ -41,8 +41,9 @@ def decode_views(
 
 
 def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
-    images, masks = cleared(*unveiled(images, masks), subject, views)
-    return settled(agreed(images, masks, subject.surface, views), masks, subject, views)
+    images, masks = unveiled(images, masks)
+    images = in_photo_light(agreed(images, masks, subject.surface, views), masks, subject, views)
+    return settled(images, masks, subject, views)
 
 
 def _pictures(

@@ -1,20 +1,21 @@
 """What needs no network: pixels that the photo shows, in views that were made from it.
 
 A person is known by the face. Where the photo or its mirror image shows it, a view takes these pixels as the mesh
-carries them there, shaded into the rest at their edge; where a view is nearly the photo's own, it takes all of the
+carries them there, and in profile the mesh's outline. Where a view is nearly the photo's own, it takes all of the
 photo, beyond the mesh's outline too.
 """
 
 from __future__ import annotations
 
 import torch
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.preview import Preview, preview
+from gen3dface.pipelines.profile import before_face
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize
 from gen3dface.render import box_max, sample_image
@@ -22,11 +23,8 @@ from gen3dface.render import box_max, sample_image
 _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
 _CLEAR = (0.03, 0.12)  # the photo's trust in a pixel between which it comes to settle it
 _CLOSED = 2  # px of lines, as those of lids and lips, across which the face is one
-_SEAM = 0.04  # of a view's side over which the photo is shaded into the rest
-_ALIKE = 0.25  # difference of two colours from which they are of two things, skin and hair, and not of two lights
-_SHADED = 0.2  # of the range of colours by which the photo is changed, at most
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
-_SOLID = 0.95  # coverage from which a pixel is the head alone
+_SOLID = 1 - 1e-3  # coverage from which a pixel is the mesh alone
 _VEIL = 0.06  # coverage below which a network means none
 
 
@@ -38,15 +36,21 @@ def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
     The tensors that are given may be written to.
     """
     shown = preview(subject, views, _TEXELS)
-    sure = _clear(shown, _face_in(subject, views))
-    seamless = _shaded(shown.colour, images, sure, masks)
-    images, masks = torch.lerp(images, seamless, sure), torch.lerp(masks, shown.coverage, sure)
+    solid = shown.coverage > _SOLID
+    sure = torch.maximum(_clear(shown, _face_in(subject, views)) * solid, before_face(subject, views, solid))
+    images, masks = torch.lerp(images, shown.colour, sure), torch.lerp(masks, shown.coverage, sure)
     own = own_view(views, subject.fit.camera)
     for row in own.nonzero()[:, 0].tolist():
         colour, alpha, framed = _photo_from(subject, views[[row]], shown.position[row])
         images[row] = torch.lerp(images[row], colour, own[row] * framed)
         masks[row] = torch.lerp(masks[row], alpha, own[row] * framed)
     return images, masks
+
+
+def settles(trust: Tensor) -> Tensor:
+    """0..1: how far the photo settles what it is trusted in by 0..1."""
+    low, high = _CLEAR
+    return ((trust - low) / (high - low)).clamp(0, 1)
 
 
 def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,29 +61,8 @@ def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _clear(shown: Preview, face: Tensor) -> Tensor:
     """[N, 1, S, S] in 0..1: how far the photo settles a pixel of the face [N, 1, S, S]."""
-    low, high = _CLEAR
-    share = ((shown.trust() - low) / (high - low)).clamp(0, 1)
-    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in share])[:, None]
-    return closed * face * (shown.coverage > 1 - 1e-3)
-
-
-def _shaded(photo: Tensor, images: Tensor, sure: Tensor, masks: Tensor) -> Tensor:
-    """The photo's colours [N, 3, S, S], near the edge of what it settles in the light of the pixels beyond it.
-
-    What differs across that edge is carried on into the photo and fades there, as in gradient-domain blending (Perez et
-    al., 2003, "Poisson Image Editing"), but over a short way: a face keeps its own shading.
-    """
-    apart = images - photo
-    beyond = (1 - sure) * (masks > _SOLID) * torch.exp(-apart.square().sum(1, keepdim=True) / _ALIKE**2)
-    near = _blurred(beyond)
-    change = (_blurred(apart * beyond) / near.clamp(min=1e-3)).clamp(-_SHADED, _SHADED)
-    return photo + (2 * near).clamp(max=1) * change
-
-
-def _blurred(planes: Tensor) -> Tensor:
-    """[N, C, S, S] by a Gaussian as wide as the seam."""
-    width = _SEAM * planes.shape[-1]
-    return torch.from_numpy(gaussian_filter(planes.numpy(), (0, 0, width, width)))
+    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in settles(shown.trust())])[:, None]
+    return closed * face
 
 
 def _face_in(subject: Subject, views: Cameras) -> Tensor:

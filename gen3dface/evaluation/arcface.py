@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from gen3dface.assets import fetch
 from gen3dface.errors import CheckpointError
 from gen3dface.evaluation.face_chip import face_chip
-from gen3dface.evaluation.identity import largest_face
-from gen3dface.photo.detect import FaceDetector
+from gen3dface.evaluation.faces import largest_face
+from gen3dface.photo.detect import DetectedFace, FaceDetector
 
 _SIDE = 112  # px of the chip
 _BYTES_LIMIT = 1 << 30
@@ -27,7 +27,7 @@ _POINTS = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], 
 
 
 class ArcFace:
-    """Embeddings of the largest face of a picture; the interface is `IdentityEmbedder`'s.
+    """Embeddings of a picture's face; the interface is `IdentityEmbedder`'s.
 
     Args:
         model: an ONNX file of one input [N, 3, 112, 112], RGB, (x - 127.5) / 127.5, and one output [N, D]. By default
@@ -44,13 +44,15 @@ class ArcFace:
         self._session = _opened(Path(path))
         self._detector = FaceDetector()
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, image: NDArray[np.uint8], face: DetectedFace | None = None) -> NDArray[np.float32]:
         """Unit vector [D] for image uint8 [H, W, 3] sRGB.
+
+        face: the one that is meant (default: the largest that is found).
 
         Raises:
             NoFaceError: no face was found.
         """
-        face = largest_face(self._detector, image)
+        face = face or largest_face(self._detector, image)
         return self.embed(face_chip(image, face.points, _POINTS + 0.5, _SIDE))
 
     def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:

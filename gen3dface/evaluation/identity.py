@@ -10,22 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dface.assets import fetch
-from gen3dface.errors import NoFaceError
+from gen3dface.evaluation.faces import largest_face
 from gen3dface.photo.detect import DetectedFace, FaceDetector
 
 SAME_PERSON = 0.363  # cosine from which SFace's authors call two photos one person
 
 
-def largest_face(detector: FaceDetector, image: NDArray[np.uint8]) -> DetectedFace:
-    """The face whose identity is meant. Raises `NoFaceError` when a picture uint8 [H, W, 3] shows none."""
-    faces = detector(image)
-    if not faces:
-        raise NoFaceError("No face was found in the picture whose identity was asked for.")
-    return faces[0]
-
-
 class IdentityEmbedder:
-    """128-d identity embeddings of the largest face of a picture.
+    """128-d identity embeddings of a picture's face.
 
     model: SFace's path (default: the asset "sface").
     """
@@ -34,13 +26,15 @@ class IdentityEmbedder:
         self._model = model
         self._detector = FaceDetector()
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, image: NDArray[np.uint8], face: DetectedFace | None = None) -> NDArray[np.float32]:
         """Unit vector [128] for image uint8 [H, W, 3] sRGB.
+
+        face: the one that is meant (default: the largest that is found).
 
         Raises:
             NoFaceError: no face was found.
         """
-        face = largest_face(self._detector, image)
+        face = face or largest_face(self._detector, image)
         x0, y0, x1, y1 = face.box
         row = np.concatenate([[x0, y0, x1 - x0, y1 - y0], face.points.ravel(), [face.score]])
         crop = self._network.alignCrop(image[..., ::-1].copy(), row[None].astype(np.float32))

@@ -27,13 +27,13 @@ from torch import Tensor
 
 from gen3dface.errors import MissingExtraError
 from gen3dface.evaluation.face_chip import Image, face_chip
-from gen3dface.photo.detect import DetectedFace, FaceDetector
+from gen3dface.evaluation.faces import face_at
+from gen3dface.photo.detect import FaceDetector
 from gen3dface.training.recogniser import CHIP, SAME_PERSON, FaceRecogniser
 
 Array = NDArray[np.float64]
 Finder = Literal["yunet", "dlib"]
 _SMALL = 256  # px that smaller views are enlarged to: the papers' size
-_OVERLAP = 0.3  # intersection over union from which two boxes are of one face
 # px of the chip: right eye, left eye, nose, right and left mouth corner, as YuNet's points lie in the chips that dlib
 # cuts of 16 portraits (mean, made symmetric; single points stray by 3 px)
 _POINTS = np.array([[46.5, 45.0], [101.5, 45.0], [74.0, 77.0], [49.5, 101.5], [98.5, 101.5]])
@@ -94,8 +94,7 @@ class YunetCutter:
         faces = self._detect(truth)
         if len(faces) != 1:
             return None
-        there = [face for face in self._detect(made) if overlap(face.box, faces[0].box) >= _OVERLAP]
-        best: DetectedFace = max(there, key=lambda f: overlap(f.box, faces[0].box), default=faces[0])
+        best = face_at(self._detect, made, faces[0])
         first, second = (face_chip(i, f.points, _POINTS, CHIP) for i, f in ((made, best), (truth, faces[0])))
         return first, second
 
@@ -123,13 +122,6 @@ class DlibCutter:
         shapes = [(image, self._predict(image, boxes[0])) for image in (made, truth)]
         first, second = (self._dlib.get_face_chip(image, shape, size=CHIP, padding=0.25) for image, shape in shapes)
         return first, second
-
-
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union of boxes (x0, y0, x1, y1)."""
-    width, height = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) for i in (0, 1))
-    inside = max(width, 0) * max(height, 0)
-    return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
 
 
 def _images(pictures: Tensor) -> list[Image]:

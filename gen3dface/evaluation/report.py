@@ -148,7 +148,7 @@ _DISTANCES = (("fid", "FID", 1), ("kid", "KID", 4))
 _LEGEND = (
     "Means over the views of a bin of azimuths (degrees from the front); in brackets the 95 % interval of a bootstrap "
     "over heads (n: of how many, where they are too few for one); `of 50%`: the share of views that gave a number, as "
-    "those in which a face was found. `truth` are the true views themselves: light, expression and the estimate's "
+    "those whose truth shows a face. `truth` are the true views themselves: light, expression and the estimate's "
     "errors are the photo's in its own pixels and not in true views, so an engine may be above it in `identity`. "
     "Models that this package trained with losses of pictures, mini too, have seen AlexNet's LPIPS and Re-ID's "
     "recogniser while they learned; VGG and SFace they have not."

@@ -18,8 +18,10 @@ from torch import Tensor
 from gen3dface.errors import NoFaceError, ReconstructionError
 from gen3dface.evaluation.cases import Case
 from gen3dface.evaluation.comparison import Compared
+from gen3dface.evaluation.faces import face_at, surest_face
 from gen3dface.evaluation.protocol import EvalConfig
 from gen3dface.evaluation.view_scores import mask_iou
+from gen3dface.photo.detect import DetectedFace, FaceDetector
 from gen3dface.pipelines.output import MultiViewOutput
 
 logger = logging.getLogger(__name__)
@@ -32,9 +34,24 @@ _TOGETHER = 16  # pictures that a large network sees at once
 
 
 class Embedder(Protocol):
-    """A recogniser: a picture uint8 [H, W, 3] to a unit vector. Raises `NoFaceError`."""
+    """A recogniser: a picture uint8 [H, W, 3] and the face that is meant, by default its largest, to a unit vector.
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    Raises `NoFaceError`.
+    """
+
+    def __call__(self, image: NDArray[np.uint8], face: DetectedFace | None = None) -> NDArray[np.float32]: ...
+
+
+class _OfTruth:
+    """What is found in a case's true views, which all systems share: found once."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        self._function, self._last = function, (torch.empty(0), None)
+
+    def __call__(self, images: Tensor) -> Any:
+        if not torch.equal(self._last[0], images):
+            self._last = images, self._function(images)
+        return self._last[1]
 
 
 @dataclass
@@ -58,7 +75,7 @@ class Judge:
 
     def __init__(self, config: EvalConfig) -> None:
         self._config, self._wanted = config, set(config.measured)
-        self._last: tuple[Tensor, NDArray[np.float32]] | None = None
+        self._true_features, self._true_faces = _OfTruth(self._seen), _OfTruth(self._surest)
 
     def open(self) -> Judge:
         """Read what the user named, so that a wrong name is told at once. Raises `CheckpointError`, `DataError`."""
@@ -99,11 +116,14 @@ class Judge:
         }
 
     def _of_pictures(self, case: Case, pairs: Compared, scores: Scores) -> None:
-        """What needs no truth."""
+        """What is compared with the photo, or with nothing."""
         large = _enlarged(pairs.images)
         if {"identity", "agreement"} & self._wanted:
-            found = [self._embedding(picture) for picture in large]
-            person = self._embedding(case.portrait.image)
+            faces = self._faces(large, pairs.true_images)
+            found = [
+                None if face is None else self._embed(picture, face) for picture, face in zip(large, faces, strict=True)
+            ]
+            person = self._person(case)
             if "identity" in self._wanted:
                 scores.views["identity"] = np.array([_cosine(one, person) for one in found])
             if "agreement" in self._wanted and not case.panels:
@@ -139,17 +159,24 @@ class Judge:
                 logger.warning("no surface for a half of the views: %s", error)
                 scores.whole["halves"] = float("nan")
 
-    def _embedding(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    def _person(self, case: Case) -> NDArray[np.float32] | None:
         try:
-            return self._embed(picture)
+            return self._embed(case.portrait.image)
         except NoFaceError:
             return None
 
-    def _true_features(self, images: Tensor) -> NDArray[np.float32]:
-        """Of true views, which all systems of a case share."""
-        if self._last is None or not torch.equal(self._last[0], images):
-            self._last = images, self._seen(images)
-        return self._last[1]
+    def _faces(self, pictures: list[NDArray[np.uint8]], truth: Tensor | None) -> list[DetectedFace | None]:
+        """Where each view shows the face: where its true view does, or, without truth, where it is found."""
+        if truth is None:
+            return [surest_face(self._detector, picture) for picture in pictures]
+        places = self._true_faces(truth)
+        return [
+            None if place is None else face_at(self._detector, picture, place)
+            for picture, place in zip(pictures, places, strict=True)
+        ]
+
+    def _surest(self, images: Tensor) -> list[DetectedFace | None]:
+        return [surest_face(self._detector, picture) for picture in _enlarged(images)]
 
     def _seen(self, images: Tensor) -> NDArray[np.float32]:
         parts = [np.asarray(self._inception(part)) for part in images.split(_TOGETHER)]
@@ -164,6 +191,10 @@ class Judge:
         from gen3dface.evaluation.identity import IdentityEmbedder
 
         return IdentityEmbedder()
+
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        return FaceDetector()
 
     @cached_property
     def _lpips(self) -> Any:

@@ -53,6 +53,21 @@ def test_the_truth_is_perfect_and_the_person_s_shape_beats_the_average(out: Path
     assert page.count("<img") == 4 and "projection" in page  # the photo and three strips
 
 
+def test_identity_is_of_the_same_views_for_all_systems(tmp_path: Path, skins: object) -> None:
+    """Of those whose truth shows a face: from the front, not from behind, whatever a detector sees in made views."""
+    systems = [{"kind": "truth"}, {"kind": "projection"}]
+    evaluate(
+        EvalConfig.model_validate(VALUES | {"systems": systems, "measures": ["identity"], "size": 96}),
+        tmp_path,
+        progress=False,
+    )
+    notes = [json.loads(path.read_text()) for path in (tmp_path / "records").rglob("*.json")]
+    first, second = ([value is None for value in note["views"]["identity"]] for note in notes)
+    assert first == second
+    unseen = {azimuth: none for azimuth, none in zip(notes[0]["azimuths"], first, strict=True)}
+    assert not unseen[0.0] and unseen[180.0]
+
+
 def test_nothing_is_measured_twice_and_other_numbers_are_measured_anew(out: Path, tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (out / "records").rglob("*.json")}
     first = json.loads((out / "results.json").read_text())

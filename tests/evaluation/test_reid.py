@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gen3dface.errors import MissingExtraError
-from gen3dface.evaluation.reid import ReID, matches, overlap
+from gen3dface.evaluation.reid import ReID, matches
 from gen3dface.training.recogniser import SAME_PERSON
 from tests.evaluation.faces import DIFFERENT, SAME, SIZE, faces
 
@@ -49,11 +49,6 @@ def test_two_faces_in_the_truth_are_none(reid: ReID) -> None:
     assert np.isnan(reid(pair, pair)).all()
     with pytest.raises(ValueError, match="in pairs"):
         reid(pair, pair[:0])
-
-
-def test_overlap_of_boxes() -> None:
-    assert overlap((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
-    assert overlap((0, 0, 1, 1), (2, 0, 3, 1)) == 0
 
 
 def test_dlib_says_the_same_where_it_is_installed(reid: ReID) -> None:

@@ -1,4 +1,7 @@
-"""Before eyes, nose and mouth there is air: what a network draws there in profiles is taken away."""
+"""In profile eyes, nose and mouth end where the estimated head ends: before them there is air.
+
+Networks fray these outlines and draw faint lines before them.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,25 @@ from gen3dface.raster import rasterize
 
 _ACROSS = 1.3  # of the distance of the eyes' middles
 _PROFILE = 55.0  # degrees from the front from which the outline runs there; before, hair hangs beside cheeks
-_NEAR = 0.02  # of a view's side by which noses and lips may stand out farther than the estimated head's
 
 
-@torch.no_grad()
-def cleared(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
-    """Views [N, 3, S, S] over white and coverage [N, 1, S, S] without what floats before the middle of the face.
+def before_face(subject: Subject, views: Cameras, solid: Tensor) -> Tensor:
+    """[N, 1, S, S] 1 off the head and on its outline where views from the side show the middle of the face.
 
-    A pixel off the head belongs to the nearest pixel of its outline. Fringes, beards and hair beside cheeks stay.
+    A pixel off the head belongs to the nearest pixel of its outline. Fringes, beards and hair beside cheeks stay out.
+
+    Args:
+        solid: [N, 1, S, S] bool, pixels that the estimated head fills.
     """
     surface, middle = subject.surface, _middle_of_face(subject)
-    if not middle.any():
-        return images, masks
-    kept = torch.ones_like(masks)
-    for row in (views.azimuths.abs() > _PROFILE).nonzero()[:, 0].tolist():
-        view = views[[row]]
-        seen = rasterize(surface.vertices, surface.faces, view, cull_back=True)
-        before = seen.interpolate(middle, surface.faces)[..., 0].numpy() > 0.5
-        apart, (y, x) = distance_transform_edt(~seen.mask.numpy(), return_indices=True)
-        kept[row, 0][torch.from_numpy(before[y, x] & (apart > _NEAR * views.width))] = 0
-    return 1 - (1 - images) * kept, masks * kept
+    found = torch.zeros(solid.shape)
+    aside = (views.azimuths.abs() > _PROFILE) & solid.flatten(1).any(1)
+    for row in aside.nonzero()[:, 0].tolist():
+        seen = rasterize(surface.vertices, surface.faces, views[[row]], cull_back=True)
+        belongs = seen.interpolate(middle, surface.faces)[..., 0] > 0.5
+        y, x = distance_transform_edt(~solid[row, 0].numpy(), return_distances=False, return_indices=True)
+        found[row, 0] = belongs[torch.from_numpy(y), torch.from_numpy(x)] & ~solid[row, 0]
+    return found
 
 
 def _middle_of_face(subject: Subject) -> Tensor:
