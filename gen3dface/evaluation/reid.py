@@ -28,7 +28,7 @@ from torch import Tensor
 from gen3dface.errors import MissingExtraError
 from gen3dface.evaluation.face_chip import Image, face_chip
 from gen3dface.evaluation.faces import face_at
-from gen3dface.photo.detect import FaceDetector
+from gen3dface.photo.detect import UPRIGHT, FaceDetector
 from gen3dface.training.recogniser import CHIP, SAME_PERSON, FaceRecogniser
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ class YunetCutter:
     """By this package's detector."""
 
     def __init__(self) -> None:
-        self._detect = FaceDetector()
+        self._detect = FaceDetector(turns=UPRIGHT)
 
     def __call__(self, made: Image, truth: Image) -> tuple[Image, Image] | None:
         faces = self._detect(truth)

@@ -21,7 +21,7 @@ from gen3dface.evaluation.comparison import Compared
 from gen3dface.evaluation.faces import face_at, surest_face
 from gen3dface.evaluation.protocol import EvalConfig
 from gen3dface.evaluation.view_scores import mask_iou
-from gen3dface.photo.detect import DetectedFace, FaceDetector
+from gen3dface.photo.detect import UPRIGHT, DetectedFace, FaceDetector
 from gen3dface.pipelines.output import MultiViewOutput
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Judge:
 
     @cached_property
     def _detector(self) -> FaceDetector:
-        return FaceDetector()
+        return FaceDetector(turns=UPRIGHT)
 
     @cached_property
     def _lpips(self) -> Any:

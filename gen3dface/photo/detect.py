@@ -18,6 +18,7 @@ from gen3dface.assets import fetch
 NEAR_SIDE, FAR_SIDE = 320, 1024
 NEAR_MARGIN = 0.25  # border added on every side, so that a face that fills the frame is seen whole
 ALL_TURNS = tuple(range(0, 360, 45))  # degrees; the detector is sure within half a step of upright
+UPRIGHT = (0,)
 SCORE_MIN = 0.6
 OVERLAP_MAX = 0.3  # intersection over union above which two boxes are one face
 
@@ -42,17 +43,18 @@ class DetectedFace:
 class FaceDetector:
     """Finds faces of any in-plane rotation, from about 1/100 of the picture's side to more than all of it.
 
-    model: YuNet's path (default: the asset "yunet").
+    model: YuNet's path (default: the asset "yunet"). turns: degrees by which copies of the picture are turned;
+    `UPRIGHT` for upright heads, whose profiles can be taken for faces that lie on their side.
     """
 
-    def __init__(self, model: Path | None = None) -> None:
-        self._model = model
+    def __init__(self, model: Path | None = None, turns: Sequence[int] = ALL_TURNS) -> None:
+        self._model, self._turns = model, turns
 
     def __call__(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
         """Faces in image uint8 [H,W,3] sRGB, largest first."""
-        found = self._search(image, NEAR_SIDE, NEAR_MARGIN, ALL_TURNS) + self._search(image, FAR_SIDE, 0, (0,))
+        found = self._search(image, NEAR_SIDE, NEAR_MARGIN, self._turns) + self._search(image, FAR_SIDE, 0, (0,))
         if not found:
-            found = self._search(image, FAR_SIDE, 0, ALL_TURNS)
+            found = self._search(image, FAR_SIDE, 0, self._turns)
         return sorted(_distinct(found), key=lambda face: -face.size)
 
     def _search(self, image: NDArray[np.uint8], side: int, margin: float, turns: Sequence[int]) -> list[DetectedFace]:

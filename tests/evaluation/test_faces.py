@@ -7,7 +7,7 @@ import torch
 from gen3dface.errors import NoFaceError
 from gen3dface.evaluation.faces import face_at, largest_face, overlap, surest_face
 from gen3dface.evaluation.identity import IdentityEmbedder
-from gen3dface.photo.detect import DetectedFace, FaceDetector
+from gen3dface.photo.detect import UPRIGHT, DetectedFace, FaceDetector
 from tests.evaluation.faces import face_bytes
 
 
@@ -46,6 +46,13 @@ def test_the_surest_face_of_a_view(detector: FaceDetector) -> None:
     assert surest_face(detector, white) is None
     with pytest.raises(NoFaceError):
         largest_face(detector, white)
+
+
+def test_heads_of_views_are_upright_and_photos_need_not_be(detector: FaceDetector) -> None:
+    lying = np.ascontiguousarray(np.rot90(face_bytes("obama", 200)))
+    upright = FaceDetector(turns=UPRIGHT)
+    assert len(detector(lying)) == 1 and not upright(lying)
+    assert overlap(upright(two_faces())[0].box, detector(two_faces())[0].box) > 0.9
 
 
 def test_a_recogniser_looks_at_the_face_that_it_is_given(detector: FaceDetector) -> None:
