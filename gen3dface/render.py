@@ -75,6 +75,12 @@ def render(
     return torch.stack(images), torch.stack(masks)
 
 
+def show_values(surface: Surface, values: Tensor, cameras: Cameras) -> Tensor:
+    """Values of vertices [V, C] at the pixels' centres of N views, [N, C, H, W]; 0 off the surface."""
+    seen = [rasterize(surface.vertices, surface.faces, camera, cull_back=True) for camera in cameras]
+    return torch.stack([s.interpolate(values, surface.faces) for s in seen]).permute(0, 3, 1, 2)
+
+
 def _averaged(image: Tensor, factor: int) -> Tensor:
     """Means of squares of `factor` pixels: [C, H, W] -> [C, H / factor, W / factor]."""
     rows = reduce(torch.add, (image[:, i::factor] for i in range(factor)))

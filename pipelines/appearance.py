@@ -32,7 +32,7 @@ _ENOUGH = 0.3  # share of hair in the seen scalp from which the unseen one is ha
 _COLLAR = 0.85  # quantile of the heights of seen clothes that is their upper edge
 _LID = 0.0005  # metres beside the lids in which eyes are not trusted
 _REFERENCE_SKIN = 0.62  # mean brightness of skin in the light that `inner_colours` are given for
-_PARTS = ("inner", "hair", "clothes", "skin")
+PARTS = ("inner", "hair", "clothes", "skin")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def photo_texture(
     image = torch.from_numpy(portrait.image.copy()).permute(2, 0, 1).float() / 255
     alpha = trusted_matte(portrait)
     seen, mirrored = _observe_texels(image, alpha, camera, surface, texels, _mirror(model, surface))
-    eyes = _padded(model.regions["left_eye"] | model.regions["right_eye"], surface)
+    eyes = padded(model.regions["left_eye"] | model.regions["right_eye"], surface)
     seen = _without_lids(seen, camera, surface, texels, eyes)
-    mirrored = _outside(mirrored, surface, texels, _padded(inner_parts(model), surface))
+    mirrored = _outside(mirrored, surface, texels, padded(inner_parts(model), surface))
     mirrored = _match_brightness(seen, mirrored, texels, surface)
     known, sure = _merge(seen, mirrored)
     parts = vertex_parts(portrait, camera, surface, model)
@@ -95,15 +95,10 @@ def vertex_parts(portrait: Portrait, camera: Cameras, surface: Surface, model: H
         weight = torch.where(guess, torch.full_like(weight, _BARELY), weight)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     spread = diffuse(colour, weight, laplacian, torch.eye(3)[2]).clamp(min=1e-3)
-    inner = _padded(inner_parts(model), surface).float()[:, None]
+    inner = padded(inner_parts(model), surface).float()[:, None]
     shares = torch.cat([inner, (1 - inner) * spread / spread.sum(1, keepdim=True)], 1)
-    shares[len(model.template) :] = torch.eye(len(_PARTS))[_PARTS.index("hair")]
+    shares[len(model.template) :] = torch.eye(len(PARTS))[PARTS.index("hair")]
     return shares
-
-
-def skin_share(portrait: Portrait, camera: Cameras, surface: Surface, model: HeadModel) -> Tensor:
-    """[V] in 0..1: how far each vertex is skin."""
-    return vertex_parts(portrait, camera, surface, model)[:, _PARTS.index("skin")]
 
 
 def _guesses(
@@ -113,7 +108,7 @@ def _guesses(
 
     The scalp is what most of its seen part is; clothes reach as high behind as they are seen to before.
     """
-    scalp, neck, shoulders = (_padded(model.regions[r], surface) for r in ("scalp", "neck", "shoulders"))
+    scalp, neck, shoulders = (padded(model.regions[r], surface) for r in ("scalp", "neck", "shoulders"))
     hairy = (colour[scalp, 0] * weight[scalp]).sum() > _ENOUGH * weight[scalp].sum()
     height = surface.vertices[:, 1]
     dressed = (neck | shoulders) & (colour[:, 1] > 0.5) & (weight > _BARELY)
@@ -128,16 +123,17 @@ def _mirror(model: HeadModel, surface: Surface) -> Tensor:
     return torch.cat([model.mirror, torch.arange(len(model.template), len(surface.vertices))])
 
 
-def _padded(values: Tensor, surface: Surface) -> Tensor:
-    """The head's values [V, ...] over the whole surface, 0 on hanging hair."""
-    return torch.cat([values, values.new_zeros(len(surface.vertices) - len(values), *values.shape[1:])])
+def padded(values: Tensor, surface: Surface, beyond: float = 0.0) -> Tensor:
+    """The head's values [V, ...] over the whole surface, `beyond` on hanging hair."""
+    rest = len(surface.vertices) - len(values)
+    return torch.cat([values, values.new_full((rest, *values.shape[1:]), beyond)])
 
 
 def _hair_beside_neck(hair: Tensor, camera: Cameras, surface: Surface, model: HeadModel) -> bool:
     """Does hair [H, W] hang beside the neck? Then it hangs behind it too."""
     normals = surface.normals()
     facing = (normals * torch.nn.functional.normalize(camera.centers - surface.vertices, dim=-1)).sum(-1)
-    rim = _padded(model.regions["neck"], surface) & (facing.abs() < 0.4) & (normals[:, 0].abs() > 0.6)
+    rim = padded(model.regions["neck"], surface) & (facing.abs() < 0.4) & (normals[:, 0].abs() > 0.6)
     xy, _ = camera.project(surface.vertices[rim] + _BESIDE * normals[rim])
     return bool(rim.any()) and sample_image(hair[None], xy[0]).mean().item() > 0.5
 
@@ -208,11 +204,11 @@ def _complete(
     share = texels.gather(parts, surface.faces) ** _EDGE_SHARPNESS
     share = share / share.sum(1, keepdim=True)
     out = torch.zeros_like(known)
-    for index, name in enumerate(_PARTS):
+    for index, name in enumerate(PARTS):
         trust = confidence * (parts[:, index] > 0.5)
         if name == "inner":
-            skin = _typical(values, confidence * (parts[:, _PARTS.index("skin")] > 0.5), confidence)
-            default = _padded(inner_colours(model, (skin.mean() / _REFERENCE_SKIN).clamp(0.4, 1.2).item()), surface)
+            skin = _typical(values, confidence * (parts[:, PARTS.index("skin")] > 0.5), confidence)
+            default = padded(inner_colours(model, (skin.mean() / _REFERENCE_SKIN).clamp(0.4, 1.2).item()), surface)
         else:
             default = _typical(values, trust, confidence)
         field = diffuse(values, trust, laplacian, default, _PULL if name != "inner" else 10 * _PULL)

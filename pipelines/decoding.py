@@ -12,10 +12,10 @@ from gen3dface.cameras import Cameras
 from gen3dface.pipelines import codec
 from gen3dface.pipelines.conditions import module_dtype
 from gen3dface.pipelines.consensus import agreed
-from gen3dface.pipelines.light import in_photo_light
 from gen3dface.pipelines.output import MultiViewOutput, OutputType, as_output_type
 from gen3dface.pipelines.scene import silhouettes
 from gen3dface.pipelines.settled import settled, unveiled
+from gen3dface.pipelines.skin import with_even_skin
 from gen3dface.pipelines.subjects import Subject
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def decode_views(
 
 def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
     images, masks = unveiled(images, masks)
-    images = in_photo_light(agreed(images, masks, subject.surface, views), masks, subject, views)
+    images = with_even_skin(agreed(images, masks, subject.surface, views), masks, subject, views)
     return settled(images, masks, subject, views)
 
 

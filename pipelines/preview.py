@@ -15,8 +15,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.pipelines.appearance import photo_texture
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.raster import rasterize
-from gen3dface.render import render
+from gen3dface.render import render, show_values
 
 PREVIEW_PLANES = 3 + 1 + 1 + 3 + 3
 _REACH = 0.2  # metres that a condition channel of 1 stands for: half the volume's side
@@ -65,8 +64,6 @@ def preview(subject: Subject, views: Cameras, texels: int = _TEXELS) -> Preview:
 
 def _geometry(subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
     """Positions and normals [N, 3, S, S] at the pixels' centres."""
-    surface, normals = subject.surface, subject.surface.normals()
-    seen = [rasterize(surface.vertices, surface.faces, view, cull_back=True) for view in views]
-    position = torch.stack([s.interpolate(surface.vertices, surface.faces) for s in seen])
-    outward = torch.stack([s.interpolate(normals, surface.faces) for s in seen])
-    return position.permute(0, 3, 1, 2), F.normalize(outward, dim=-1).permute(0, 3, 1, 2)
+    surface = subject.surface
+    found = show_values(surface, torch.cat([surface.vertices, surface.normals()], 1), views)
+    return found[:, :3], F.normalize(found[:, 3:], dim=1)

@@ -17,8 +17,7 @@ from gen3dface.models.precision import exactly
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.profile import before_face
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.raster import rasterize
-from gen3dface.render import box_max, sample_image
+from gen3dface.render import box_max, sample_image, show_values
 
 _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
 _CLEAR = (0.03, 0.12)  # the photo's trust in a pixel between which it comes to settle it
@@ -47,12 +46,6 @@ def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> 
     return images, masks
 
 
-def settles(trust: Tensor) -> Tensor:
-    """0..1: how far the photo settles what it is trusted in by 0..1."""
-    low, high = _CLEAR
-    return ((trust - low) / (high - low)).clamp(0, 1)
-
-
 def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Without the faint coverage all around that a network leaves."""
     kept = ((masks - _VEIL) / (1 - _VEIL)).clamp(min=0)
@@ -61,7 +54,9 @@ def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _clear(shown: Preview, face: Tensor) -> Tensor:
     """[N, 1, S, S] in 0..1: how far the photo settles a pixel of the face [N, 1, S, S]."""
-    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in settles(shown.trust())])[:, None]
+    low, high = _CLEAR
+    sure = ((shown.trust() - low) / (high - low)).clamp(0, 1)
+    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in sure])[:, None]
     return closed * face
 
 
@@ -70,8 +65,7 @@ def _face_in(subject: Subject, views: Cameras) -> Tensor:
     surface = subject.surface
     face = torch.zeros(len(surface.vertices), 1)
     face[: len(subject.vertices), 0] = subject.model.regions["face"].float()
-    seen = [rasterize(surface.vertices, surface.faces, view, cull_back=True) for view in views]
-    return torch.stack([s.interpolate(face, surface.faces) for s in seen]).permute(0, 3, 1, 2)
+    return show_values(surface, face, views)
 
 
 def _photo_from(subject: Subject, view: Cameras, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:

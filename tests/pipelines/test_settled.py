@@ -8,13 +8,10 @@ from gen3dface.estimators import estimate
 from gen3dface.evaluation.consistency import adjacent_errors
 from gen3dface.examples import example_photo
 from gen3dface.photo import load_portrait
-from gen3dface.pipelines.appearance import skin_share
 from gen3dface.pipelines.consensus import agreed
-from gen3dface.pipelines.light import in_photo_light
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
 from gen3dface.pipelines.subjects import Subject, load_subjects
-from gen3dface.raster import rasterize
 from tests.pipelines.needs import need_assets
 
 SIZE = 96
@@ -82,22 +79,6 @@ def test_what_few_views_vouch_for_is_not_darkened(subject: Subject) -> None:
     grey = torch.full((8, 3, SIZE, SIZE), 0.8)
     masks = 0.96 + 0.04 * torch.rand(8, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(agreed(grey, masks, subject.surface, views), grey, atol=0.003, rtol=0)
-
-
-def test_skin_comes_into_the_photo_s_light(subject: Subject) -> None:
-    """Evenly darker views: skin that the photo does not show, as well, gets the photo's brightness; hair stays."""
-    views = rig("head360", SIZE)[::2]
-    shown = preview(subject, views)
-    empty = 1 - shown.coverage
-    given = empty + 0.7 * (shown.colour - empty)
-    made = in_photo_light(given, shown.coverage, subject, views)
-    share = skin_share(subject.portrait, subject.fit.camera, subject.surface, subject.model)[:, None]
-    seen = [rasterize(subject.surface.vertices, subject.surface.faces, view) for view in views]
-    skin = torch.stack([s.interpolate(share, subject.surface.faces) for s in seen]).permute(0, 3, 1, 2)
-    unseen = (shown.coverage > 0.999) & (shown.confidence < 0.01)
-    assert (unseen & (skin > 0.9)).sum() > 100 and (unseen & (skin < 0.1)).sum() > 500
-    gain = ((made + 0.02) / (given + 0.02)).mean(1, keepdim=True)
-    assert (gain - (1 / 0.7) ** skin)[unseen].abs().quantile(0.95) < 0.08
 
 
 def test_in_profile_the_face_ends_where_the_head_ends(subject: Subject) -> None:
