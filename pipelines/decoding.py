@@ -42,7 +42,7 @@ def decode_views(
 
 def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
     images, masks = unveiled(images, masks)
-    images = with_even_skin(agreed(images, masks, subject.surface, views), masks, subject, views)
+    images, masks = with_even_skin(agreed(images, masks, subject.surface, views), masks, subject, views)
     return settled(images, masks, subject, views)
 
 

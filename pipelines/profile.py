@@ -1,4 +1,4 @@
-"""In profile eyes, nose and mouth end where the estimated head ends: before them there is air.
+"""In profile faces end where the estimated head ends: before eyes, nose and mouth there is air, and beyond bare skin.
 
 Networks fray these outlines and draw faint lines before them.
 """
@@ -11,10 +11,13 @@ from torch import Tensor
 
 from gen3dface.cameras import Cameras
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.raster import rasterize
+from gen3dface.render import box_max, show_values
 
 _ACROSS = 1.3  # of the distance of the eyes' middles
 _PROFILE = 55.0  # degrees from the front from which the outline runs there; before, hair hangs beside cheeks
+_SIDEWAYS = (50.0, 120.0)  # degrees between which bare skin runs along the outline of the face
+_FRINGE = 4  # px beyond the outline to which frayed edges reach; what is further out is a thing: hair, a hat, glasses
+_AROUND = 6  # px around such things that stay as they are
 
 
 def before_face(subject: Subject, views: Cameras, solid: Tensor) -> Tensor:
@@ -25,15 +28,30 @@ def before_face(subject: Subject, views: Cameras, solid: Tensor) -> Tensor:
     Args:
         solid: [N, 1, S, S] bool, pixels that the estimated head fills.
     """
-    surface, middle = subject.surface, _middle_of_face(subject)
+    aside = views.azimuths.abs() > _PROFILE
+    return aside[:, None, None, None] * beyond(show_values(subject.surface, _middle_of_face(subject), views), solid)
+
+
+def beyond(shown: Tensor, solid: Tensor) -> Tensor:
+    """[N, 1, S, S] 1 off the head where its outline's nearest pixel has a value [N, 1, S, S] above a half, else 0."""
     found = torch.zeros(solid.shape)
-    aside = (views.azimuths.abs() > _PROFILE) & solid.flatten(1).any(1)
-    for row in aside.nonzero()[:, 0].tolist():
-        seen = rasterize(surface.vertices, surface.faces, views[[row]], cull_back=True)
-        belongs = seen.interpolate(middle, surface.faces)[..., 0] > 0.5
+    for row in solid.flatten(1).any(1).nonzero()[:, 0].tolist():
         y, x = distance_transform_edt(~solid[row, 0].numpy(), return_distances=False, return_indices=True)
-        found[row, 0] = belongs[torch.from_numpy(y), torch.from_numpy(x)] & ~solid[row, 0]
+        found[row, 0] = (shown[row, 0] > 0.5)[torch.from_numpy(y), torch.from_numpy(x)] & ~solid[row, 0]
     return found
+
+
+def before_skin(share: Tensor, masks: Tensor, solid: Tensor, views: Cameras) -> Tensor:
+    """[N, 1, S, S] 1 off the head beside bare skin of the face, where views from the side have nothing solid there.
+
+    Args:
+        share: [N, 1, S, S] in 0..1 where the head shows bare skin of the face. masks: the views' coverage.
+        solid: pixels that the estimated head fills, bool. All [N, 1, S, S].
+    """
+    aside = (views.azimuths.abs() > _SIDEWAYS[0]) & (views.azimuths.abs() < _SIDEWAYS[1])
+    near = torch.stack([box_max(head.float(), _FRINGE) > 0.5 for head in solid[:, 0]])[:, None]
+    things = torch.stack([box_max(thing.float(), _AROUND) for thing in ((masks > 0.5) & ~near)[:, 0]])[:, None]
+    return aside[:, None, None, None] * (things < 0.5) * beyond(share, solid)
 
 
 def _middle_of_face(subject: Subject) -> Tensor:

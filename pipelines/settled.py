@@ -20,7 +20,8 @@ from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max, sample_image, show_values
 
 _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
-_CLEAR = (0.03, 0.12)  # the photo's trust in a pixel between which it comes to settle it
+# the photo's trust in a pixel between which it comes to settle it: where it only grazes skin, shade makes that dark
+_CLEAR = (0.12, 0.35)
 _CLOSED = 2  # px of lines, as those of lids and lips, across which the face is one
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
 _SOLID = 1 - 1e-3  # coverage from which a pixel is the mesh alone

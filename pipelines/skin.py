@@ -19,6 +19,7 @@ from gen3dface.models.precision import exactly
 from gen3dface.openness import openness
 from gen3dface.pipelines.appearance import PARTS, padded, photo_texture, vertex_parts
 from gen3dface.pipelines.consensus import blended
+from gen3dface.pipelines.profile import before_skin
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize_uv
 from gen3dface.render import Surface, show_values
@@ -30,6 +31,7 @@ _SEEN = 0.3  # the photo's trust from which a colour counts as seen
 _PULL = 1e-2  # how strongly skin far from all that is seen is drawn to its median
 _LIKE = (0.5, 0.75)  # likeness to skin between which a vertex becomes skin
 _STRANGE = (0.9, 1.2)  # apart from skin by this much, in logarithms of colours, what is shown is no skin
+_BARE = 0.5  # share of the distance to skin that is waived on faces, as far as the photo shows them without hair
 _BALD = (0.5, 0.8)  # share of skin, by the photo, between which the top of the head becomes skin at all
 _EAR = (0.3, 0.45)  # mean likeness of an ear's vertices between which all of it becomes skin
 _SOLID = (0.8, 1.0)  # coverage between which a pixel takes the skin
@@ -56,15 +58,18 @@ class _Palette:
 
 @torch.no_grad()
 @exactly
-def with_even_skin(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> Tensor:
-    """Views [N, 3, S, S] over white, of coverage [N, 1, S, S], with skin as the photo and the mesh tell it."""
+def with_even_skin(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
+    """Views [N, 3, S, S] over white and coverage [N, 1, S, S] with skin as the photo and the mesh tell it."""
     palette = _palette(subject, 2 * views.height)
     share = _shown_skin(blended(images, masks, subject.surface, views), palette, subject)
     large = views.resized(views.height * _SUPERSAMPLE, views.width * _SUPERSAMPLE)
-    planes = torch.cat([palette.skin, share[:, None], torch.ones(len(share), 1)], 1)
+    face = share * padded(_region(subject.model, "face"), subject.surface)
+    planes = torch.cat([palette.skin, torch.stack([share, face, torch.ones(len(share))], 1)], 1)
     found = F.avg_pool2d(show_values(subject.surface, planes, large), _SUPERSAMPLE)
-    skin = found[:, :3] / found[:, 4:].clamp(min=1e-3)
-    return torch.lerp(images, skin, found[:, 3:4] * _ramp(masks, _SOLID))
+    share, face, coverage = found[:, 3:].split(1, 1)
+    images = torch.lerp(images, found[:, :3] / coverage.clamp(min=1e-3), share * _ramp(masks, _SOLID))
+    air = before_skin(face, masks, coverage > 1 - 1e-3, views)
+    return torch.lerp(images, found[:, :3] + 1 - coverage, air), torch.lerp(masks, coverage, air)
 
 
 def _palette(subject: Subject, side: int) -> _Palette:
@@ -88,12 +93,12 @@ def _shown_skin(made: BakedTexture, palette: _Palette, subject: Subject) -> Tens
     """[V] in 0..1: which vertices become skin: those whose made colours are nearer to skin than to hair and clothes."""
     surface, model = subject.surface, subject.model
     colours, known = _at_vertices(made.colour, made.known, surface)
-    apart = _apart(colours, palette.skin)
+    skin = palette.parts[:, PARTS.index("skin")]
+    apart = _apart(colours, palette.skin) * (1 - _BARE * skin * padded(_region(model, "face"), surface))
     others = torch.stack([_apart(colours, other) for other in palette.others] or [torch.full_like(apart, torch.inf)])
     nearest = others.amin(0)
     like = (known > 0) / (1 + (apart / nearest.clamp(min=1e-3)) ** 2) * (1 - _ramp(apart, _STRANGE))
     like = _with_whole_ears(_ramp(like, _LIKE), like, known, subject)
-    skin = palette.parts[:, PARTS.index("skin")]
     face = padded(_region(model, "face", "ears", "neck") & ~_region(model, *_NOT_BARE), surface)
     top = padded(_region(model, "scalp", "skull"), surface) & ~face
     inner = palette.parts[:, PARTS.index("inner")]

@@ -30,6 +30,9 @@ Array = NDArray[np.float64]
 _ENLARGED = 256  # px that small views are enlarged to, so that a face detector may find faces in them
 _BEHIND = 150.0  # degrees from the front from which a view shows the back
 _FACE = 0.67  # a detector's score from which it sees a face: one in 20 true backs has it (benchmarks/pruning.py)
+# an upright detector's score from which a view shows the face: 1 in 100 true views from 135 degrees on has it, where
+# there is none to be seen, and 97 in 100 of those at 90 degrees (benchmarks/visible_faces.py)
+_SHOWN = 0.8
 _TOGETHER = 16  # pictures that a large network sees at once
 
 
@@ -117,7 +120,7 @@ class Judge:
 
     def _of_pictures(self, case: Case, pairs: Compared, scores: Scores) -> None:
         """What is compared with the photo, or with nothing."""
-        large = _enlarged(pairs.images)
+        large = enlarged(pairs.images)
         if {"identity", "agreement"} & self._wanted:
             faces = self._faces(large, pairs.true_images)
             found = [
@@ -168,7 +171,7 @@ class Judge:
     def _faces(self, pictures: list[NDArray[np.uint8]], truth: Tensor | None) -> list[DetectedFace | None]:
         """Where each view shows the face: where its true view does, or, without truth, where it is found."""
         if truth is None:
-            return [surest_face(self._detector, picture) for picture in pictures]
+            return self._shown(pictures)
         places = self._true_faces(truth)
         return [
             None if place is None else face_at(self._detector, picture, place)
@@ -176,7 +179,11 @@ class Judge:
         ]
 
     def _surest(self, images: Tensor) -> list[DetectedFace | None]:
-        return [surest_face(self._detector, picture) for picture in _enlarged(images)]
+        return self._shown(enlarged(images))
+
+    def _shown(self, pictures: list[NDArray[np.uint8]]) -> list[DetectedFace | None]:
+        faces = (surest_face(self._detector, picture) for picture in pictures)
+        return [face if face is not None and face.score >= _SHOWN else None for face in faces]
 
     def _seen(self, images: Tensor) -> NDArray[np.float32]:
         parts = [np.asarray(self._inception(part)) for part in images.split(_TOGETHER)]
@@ -252,7 +259,7 @@ def _cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | Non
     return float("nan") if first is None or second is None else float(first @ second)
 
 
-def _enlarged(images: Tensor) -> list[NDArray[np.uint8]]:
+def enlarged(images: Tensor) -> list[NDArray[np.uint8]]:
     """N pictures uint8 [S, S, 3], S at least 256."""
     scale = max(1.0, _ENLARGED / images.shape[-1])
     large = F.interpolate(images, scale_factor=scale, mode="bicubic", align_corners=False) if scale > 1 else images
