@@ -42,8 +42,8 @@ def decode_views(
 
 def _finished(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
     images, masks = unveiled(images, masks)
-    images, masks = with_even_skin(agreed(images, masks, subject.surface, views), masks, subject, views)
-    return settled(images, masks, subject, views)
+    images, bare = with_even_skin(agreed(images, masks, subject.surface, views), masks, subject, views)
+    return settled(images, masks, subject, views, bare)
 
 
 def _pictures(

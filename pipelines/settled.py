@@ -15,7 +15,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.preview import Preview, preview
-from gen3dface.pipelines.profile import before_face
+from gen3dface.pipelines.profile import before_face, before_skin
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max, sample_image, show_values
 
@@ -30,14 +30,21 @@ _VEIL = 0.06  # coverage below which a network means none
 
 @torch.no_grad()
 @exactly
-def settled(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
+def settled(
+    images: Tensor, masks: Tensor, subject: Subject, views: Cameras, bare: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Views [N, 3, S, S] over white and coverage [N, 1, S, S] with the photo where it is the better witness.
 
     The tensors that are given may be written to.
+
+    Args:
+        bare: [N, 1, S, S] in 0..1, where the views show bare skin of the face.
     """
     shown = preview(subject, views, _TEXELS)
     solid = shown.coverage > _SOLID
     sure = torch.maximum(_clear(shown, _face_in(subject, views)) * solid, before_face(subject, views, solid))
+    if bare is not None:
+        sure = torch.maximum(sure, before_skin(bare, masks, solid, views))
     images, masks = torch.lerp(images, shown.colour, sure), torch.lerp(masks, shown.coverage, sure)
     own = own_view(views, subject.fit.camera)
     for row in own.nonzero()[:, 0].tolist():

@@ -19,7 +19,6 @@ from gen3dface.models.precision import exactly
 from gen3dface.openness import openness
 from gen3dface.pipelines.appearance import PARTS, padded, photo_texture, vertex_parts
 from gen3dface.pipelines.consensus import blended
-from gen3dface.pipelines.profile import before_skin
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize_uv
 from gen3dface.render import Surface, show_values
@@ -59,7 +58,10 @@ class _Palette:
 @torch.no_grad()
 @exactly
 def with_even_skin(images: Tensor, masks: Tensor, subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
-    """Views [N, 3, S, S] over white and coverage [N, 1, S, S] with skin as the photo and the mesh tell it."""
+    """Views [N, 3, S, S] over white, of coverage [N, 1, S, S], with skin as the photo and the mesh tell it.
+
+    Also where they show bare skin of the face, [N, 1, S, S] in 0..1.
+    """
     palette = _palette(subject, 2 * views.height)
     share = _shown_skin(blended(images, masks, subject.surface, views), palette, subject)
     large = views.resized(views.height * _SUPERSAMPLE, views.width * _SUPERSAMPLE)
@@ -67,9 +69,8 @@ def with_even_skin(images: Tensor, masks: Tensor, subject: Subject, views: Camer
     planes = torch.cat([palette.skin, torch.stack([share, face, torch.ones(len(share))], 1)], 1)
     found = F.avg_pool2d(show_values(subject.surface, planes, large), _SUPERSAMPLE)
     share, face, coverage = found[:, 3:].split(1, 1)
-    images = torch.lerp(images, found[:, :3] / coverage.clamp(min=1e-3), share * _ramp(masks, _SOLID))
-    air = before_skin(face, masks, coverage > 1 - 1e-3, views)
-    return torch.lerp(images, found[:, :3] + 1 - coverage, air), torch.lerp(masks, coverage, air)
+    skin = found[:, :3] / coverage.clamp(min=1e-3)
+    return torch.lerp(images, skin, share * _ramp(masks, _SOLID)), face
 
 
 def _palette(subject: Subject, side: int) -> _Palette:

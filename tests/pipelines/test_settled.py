@@ -12,6 +12,7 @@ from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
 from gen3dface.pipelines.subjects import Subject, load_subjects
+from gen3dface.render import box_max
 from tests.pipelines.needs import need_assets
 
 SIZE = 96
@@ -103,3 +104,23 @@ def test_in_profile_the_face_ends_where_the_head_ends(subject: Subject) -> None:
     off = shown.coverage == 0
     assert (masks[off & (torch.arange(SIZE) < 4)[:, None]] == 0.4).all()
     assert (masks[0][off[0]] == 0.4).all(), "before profiles hair may hang beside the cheeks"
+
+
+def test_beside_bare_skin_there_is_air_and_things_stay(subject: Subject) -> None:
+    """A fringe of half coverage around the head goes beside bare skin, and stays elsewhere and around solid things."""
+    views = rig("head360", SIZE)[[3, 12]]
+    shown = preview(subject, views, texels=8)
+    solid = shown.coverage[:, 0] > 0.999
+    fringe = torch.stack([box_max(head.float(), 2) for head in solid])[:, None] / 2
+    masks = torch.maximum(fringe, shown.coverage)
+    bare = torch.zeros(2, 1, SIZE, SIZE)
+    bare[0, :, : SIZE // 3] = 1  # of the first view the top of the head
+    made = settled(shown.colour.clone(), masks.clone(), subject, views, bare)[1]
+    beside = (fringe == 0.5) & (shown.coverage == 0) & (torch.arange(SIZE) < SIZE // 3 - 3)[:, None]
+    assert beside[0].sum() > 50 and (made[0][beside[0]] == 0).all()
+    assert (made[1][beside[1]] == 0.5).all()
+    row = int(solid[0].any(1).int().argmax())
+    column = int(solid[0, row].int().argmax())
+    masks[0, :, row - 8 : row - 4, column - 3 : column + 4] = 1
+    made = settled(shown.colour.clone(), masks.clone(), subject, views, bare)[1]
+    assert beside[0, 0, row - 1, column] and made[0, 0, row - 1, column] == 0.5

@@ -12,7 +12,7 @@ from gen3dface.pipelines.appearance import PARTS, vertex_parts
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.skin import with_even_skin
 from gen3dface.pipelines.subjects import Subject, load_subjects
-from gen3dface.render import box_max, show_values
+from gen3dface.render import show_values
 from tests.pipelines.needs import need_assets
 
 SIZE = 96
@@ -88,18 +88,3 @@ def test_hair_over_ears_stays(subject: Subject, views: Cameras, shown: Preview) 
     made, _ = with_even_skin(given.clone(), shown.coverage, subject, views)
     covered = (ears > 0.99).expand_as(given)
     assert (made - given)[covered].abs().mean() < 0.005
-
-
-def test_beside_bare_cheeks_there_is_air_and_things_stay(subject: Subject, shown: Preview, views: Cameras) -> None:
-    """A fringe of half coverage all around the head goes along the face, not behind it, nor where a solid thing is."""
-    coverage = torch.stack([box_max(head, 2) for head in shown.coverage[:, 0]])[:, None].clamp(max=0.5)
-    coverage = torch.maximum(coverage, shown.coverage)
-    row, brow = 1, int(views[[1]].project(subject.vertices[subject.model.regions["brows"]])[0][0, :, 1].mean())
-    images, masks = with_even_skin(shown.colour.clone(), coverage.clone(), subject, views)
-    before, behind = (shown.coverage[row, 0, brow - 4] > 0).nonzero()[[0, -1], 0].tolist()
-    assert coverage[row, 0, brow - 4, before - 1] == 0.5 and masks[row, 0, brow - 4, before - 1] == 0
-    assert (images[row, :, brow - 4, before - 1] == 1).all()
-    assert masks[row, 0, brow - 4, behind + 1] == 0.5
-    coverage[row, 0, brow - 6 : brow - 2, before - 8 : before] = 1.0
-    _, kept = with_even_skin(shown.colour.clone(), coverage.clone(), subject, views)
-    assert kept[row, 0, brow - 4, before - 1] == 1
