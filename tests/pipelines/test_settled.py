@@ -4,25 +4,20 @@ import pytest
 import torch
 
 from gen3dface.cameras import Cameras, rig
-from gen3dface.estimators import estimate
 from gen3dface.evaluation.consistency import adjacent_errors
-from gen3dface.examples import example_photo
-from gen3dface.photo import load_portrait
 from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
-from gen3dface.pipelines.subjects import Subject, load_subjects
+from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max
-from tests.pipelines.needs import need_assets
+from tests.pipelines.needs import example_subject
 
 SIZE = 96
 
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    need_assets()
-    portrait = load_portrait(example_photo("astronaut"))
-    return load_subjects(portrait, estimate(portrait), None, SIZE, 0.4)[0]
+    return example_subject("astronaut", SIZE)
 
 
 def nothing(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,25 +4,20 @@ import pytest
 import torch
 
 from gen3dface.cameras import Cameras, rig
-from gen3dface.estimators import estimate
-from gen3dface.examples import example_photo
 from gen3dface.openness import openness
-from gen3dface.photo import load_portrait
 from gen3dface.pipelines.appearance import PARTS, vertex_parts
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.skin import with_even_skin
-from gen3dface.pipelines.subjects import Subject, load_subjects
+from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import show_values
-from tests.pipelines.needs import need_assets
+from tests.pipelines.needs import example_subject
 
 SIZE = 96
 
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    need_assets()
-    portrait = load_portrait(example_photo("obama"))
-    return load_subjects(portrait, estimate(portrait), None, SIZE, 0.4)[0]
+    return example_subject("obama", SIZE)
 
 
 @pytest.fixture(scope="module")
