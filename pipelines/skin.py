@@ -98,12 +98,20 @@ def _shown_skin(made: BakedTexture, palette: _Palette, subject: Subject) -> Tens
     apart = _apart(colours, palette.skin) * (1 - _BARE * skin * padded(_region(model, "face"), surface))
     others = torch.stack([_apart(colours, other) for other in palette.others] or [torch.full_like(apart, torch.inf)])
     nearest = others.amin(0)
-    like = (known > 0) / (1 + (apart / nearest.clamp(min=1e-3)) ** 2) * (1 - _ramp(apart, _STRANGE))
+    like = 1 / (1 + (apart / nearest.clamp(min=1e-3)) ** 2) * (1 - _ramp(apart, _STRANGE))
+    like = _carried_on(like, known > 0, surface)
     like = _with_whole_ears(_ramp(like, _LIKE), like, known, subject)
     face = padded(_region(model, "face", "ears", "neck") & ~_region(model, *_NOT_BARE), surface)
     top = padded(_region(model, "scalp", "skull"), surface) & ~face
     inner = palette.parts[:, PARTS.index("inner")]
     return like * (1 - inner) * (face + top * _ramp(skin, _BALD))
+
+
+def _carried_on(values: Tensor, known: Tensor, surface: Surface) -> Tensor:
+    """[V], with the neighbours' where nothing is known: on dense heads a vertex may touch no texel."""
+    laplacian = edge_laplacian(surface.faces, len(surface.vertices))
+    spread = diffuse(values[:, None], known.to(values), laplacian, values.new_zeros(1))
+    return torch.where(known, values, spread[:, 0])
 
 
 def _with_whole_ears(share: Tensor, like: Tensor, known: Tensor, subject: Subject) -> Tensor:

@@ -1,15 +1,21 @@
 """Skin that the photo does not show, on a real portrait whose ears hair leaves free."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import trimesh
+from scipy.spatial import cKDTree
+from torch import Tensor
 
 from gen3dface.cameras import Cameras, rig
+from gen3dface.heads import HeadModel
 from gen3dface.openness import openness
 from gen3dface.pipelines.appearance import PARTS, vertex_parts
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.skin import with_even_skin
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.render import show_values
+from gen3dface.render import Surface, show_values
 from tests.pipelines.needs import example_subject
 
 SIZE = 96
@@ -83,3 +89,54 @@ def test_hair_over_ears_stays(subject: Subject, views: Cameras, shown: Preview) 
     made, _ = with_even_skin(given.clone(), shown.coverage, subject, views)
     covered = (ears > 0.99).expand_as(given)
     assert (made - given)[covered].abs().mean() < 0.005
+
+
+def test_heads_of_more_vertices_than_texels_get_the_same_skin(subject: Subject, views: Cameras, shown: Preview) -> None:
+    """The same head in four times as many triangles: many of its vertices touch no texel of what the views show."""
+    given = torch.lerp(torch.ones(()), 0.8 * shown.colour, shown.coverage)
+    model, surface = subject.model, subject.surface
+    assert len(surface.vertices) == len(model.template)  # no hair after the head
+    dense = replace(subject, model=_denser_model(model), surface=_denser_surface(surface))
+    dense = replace(dense, vertices=dense.surface.vertices)
+    skin = seen(subject, views, model.regions["face"] & part(subject, "skin"))
+    once, again = (with_even_skin(given.clone(), shown.coverage, s, views)[1][skin] for s in (subject, dense))
+    assert once.mean() > 0.85
+    assert (again < once - 0.3).float().mean() < 0.05
+
+
+def _denser(values: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Values [V, C] and triangles with a vertex in the middle of every edge; the same order for the same faces."""
+    made, split = trimesh.remesh.subdivide(values.double().numpy(), faces.numpy())
+    return torch.from_numpy(made).float(), torch.from_numpy(split)
+
+
+def _denser_surface(surface: Surface) -> Surface:
+    vertices, faces = _denser(surface.vertices, surface.faces)
+    return Surface(vertices, faces, *_denser(surface.uvs, surface.uv_faces))
+
+
+def _denser_model(model: HeadModel) -> HeadModel:
+    """Rigid, with regions where both ends of an edge are in them."""
+    count = len(model.template)
+    names, masks = zip(*model.regions.items(), strict=True)
+    columns = torch.cat([model.template, model.skinning_weights, torch.stack(masks, 1).float()], 1)
+    made, faces = _denser(columns, model.faces)
+    template, weights, inside = made.split([3, model.skinning_weights.shape[1], len(names)], 1)
+    uvs, uv_faces = _denser(model.uvs, model.uv_faces)
+    mirror = torch.from_numpy(cKDTree(template.numpy()).query(template.numpy() * [-1, 1, 1])[1])
+    mirror[:count] = model.mirror
+    return replace(
+        model,
+        template=template,
+        faces=faces,
+        identity_basis=torch.zeros(0, len(template), 3),
+        joint_basis=torch.zeros(0, len(model.joints), 3),
+        expression_basis=torch.zeros(0, len(template), 3),
+        expression_names=(),
+        expression_joint_basis=None,
+        skinning_weights=weights,
+        uvs=uvs,
+        uv_faces=uv_faces,
+        regions=dict(zip(names, (inside > 0.99).unbind(1), strict=True)),
+        mirror=mirror,
+    )
