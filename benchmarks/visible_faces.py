@@ -14,9 +14,8 @@ from collections import defaultdict
 from tqdm import tqdm
 
 from gen3dface.evaluation.cases import cases_of
-from gen3dface.evaluation.faces import surest_face
+from gen3dface.evaluation.faces import enlarged, surest_face
 from gen3dface.evaluation.protocol import SetChoice
-from gen3dface.evaluation.scores import enlarged
 from gen3dface.photo.detect import UPRIGHT, FaceDetector
 
 SCORES = (0.6, 0.67, 0.7, 0.75, 0.8, 0.85, 0.9)

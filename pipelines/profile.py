@@ -10,14 +10,16 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
+from gen3dface.pipelines.appearance import padded
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max, show_values
 
 _ACROSS = 1.3  # of the distance of the eyes' middles
 _PROFILE = 55.0  # degrees from the front from which the outline runs there; before, hair hangs beside cheeks
 _SIDEWAYS = (50.0, 120.0)  # degrees between which bare skin runs along the outline of the face
-_FRINGE = 4  # px beyond the outline to which frayed edges reach; what is further out is a thing: hair, a hat, glasses
-_AROUND = 6  # px around such things that stay as they are
+# of the view's side beyond the outline: frayed edges reach that far; further out is a thing: hair, a hat, glasses
+_FRINGE = 1 / 32
+_AROUND = 3 / 64  # of the view's side around such things that stay as they are
 
 
 def before_face(subject: Subject, views: Cameras, solid: Tensor) -> Tensor:
@@ -49,8 +51,9 @@ def before_skin(share: Tensor, masks: Tensor, solid: Tensor, views: Cameras) -> 
         solid: pixels that the estimated head fills, bool. All [N, 1, S, S].
     """
     aside = (views.azimuths.abs() > _SIDEWAYS[0]) & (views.azimuths.abs() < _SIDEWAYS[1])
-    near = torch.stack([box_max(head.float(), _FRINGE) > 0.5 for head in solid[:, 0]])[:, None]
-    things = torch.stack([box_max(thing.float(), _AROUND) for thing in ((masks > 0.5) & ~near)[:, 0]])[:, None]
+    fringe, around = (round(share * views.height) for share in (_FRINGE, _AROUND))
+    near = torch.stack([box_max(head.float(), fringe) > 0.5 for head in solid[:, 0]])[:, None]
+    things = torch.stack([box_max(thing.float(), around) for thing in ((masks > 0.5) & ~near)[:, 0]])[:, None]
     return aside[:, None, None, None] * (things < 0.5) * beyond(share, solid)
 
 
@@ -60,11 +63,10 @@ def _middle_of_face(subject: Subject) -> Tensor:
     Nowhere for heads that do not say where these are.
     """
     regions, height = subject.model.regions, subject.vertices[:, 1]
-    chosen = torch.zeros(len(subject.surface.vertices), 1)
-    if not all(name in regions and regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
-        return chosen
+    if not all(regions[name].any() for name in ("lips", "brows", "right_eye", "left_eye")):
+        return torch.zeros(len(subject.surface.vertices), 1)
     right, left = (subject.vertices[regions[name], 0].mean() for name in ("right_eye", "left_eye"))
     across = (2 * subject.vertices[:, 0] - right - left).abs() < _ACROSS * (left - right)
     low, high = height[regions["lips"]].amin(), height[regions["brows"]].amax()
-    chosen[: len(height), 0] = (regions["face"] & across & (height > low) & (height < high)).float()
-    return chosen
+    middle = regions["face"] & across & (height > low) & (height < high)
+    return padded(middle.float(), subject.surface)[:, None]

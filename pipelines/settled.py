@@ -14,6 +14,7 @@ from torch import Tensor
 from gen3dface.cameras import Cameras
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
+from gen3dface.pipelines.appearance import padded
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.profile import before_face, before_skin
 from gen3dface.pipelines.subjects import Subject
@@ -22,7 +23,7 @@ from gen3dface.render import box_max, sample_image, show_values
 _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
 # the photo's trust in a pixel between which it comes to settle it: where it only grazes skin, shade makes that dark
 _CLEAR = (0.12, 0.35)
-_CLOSED = 2  # px of lines, as those of lids and lips, across which the face is one
+_CLOSED = 1 / 64  # of the view's side: half the width of lines, as of lids and lips, across which the face is one
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
 _SOLID = 1 - 1e-3  # coverage from which a pixel is the mesh alone
 _VEIL = 0.06  # coverage below which a network means none
@@ -34,8 +35,6 @@ def settled(
     images: Tensor, masks: Tensor, subject: Subject, views: Cameras, bare: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Views [N, 3, S, S] over white and coverage [N, 1, S, S] with the photo where it is the better witness.
-
-    The tensors that are given may be written to.
 
     Args:
         bare: [N, 1, S, S] in 0..1, where the views show bare skin of the face.
@@ -64,16 +63,15 @@ def _clear(shown: Preview, face: Tensor) -> Tensor:
     """[N, 1, S, S] in 0..1: how far the photo settles a pixel of the face [N, 1, S, S]."""
     low, high = _CLEAR
     sure = ((shown.trust() - low) / (high - low)).clamp(0, 1)
-    closed = torch.stack([-box_max(-box_max(s[0], _CLOSED), _CLOSED) for s in sure])[:, None]
+    reach = round(_CLOSED * sure.shape[-1])
+    closed = torch.stack([-box_max(-box_max(s[0], reach), reach) for s in sure])[:, None]
     return closed * face
 
 
 def _face_in(subject: Subject, views: Cameras) -> Tensor:
     """[N, 1, S, S] in 0..1: where the views show the face."""
-    surface = subject.surface
-    face = torch.zeros(len(surface.vertices), 1)
-    face[: len(subject.vertices), 0] = subject.model.regions["face"].float()
-    return show_values(surface, face, views)
+    face = padded(subject.model.regions["face"].float(), subject.surface)
+    return show_values(subject.surface, face[:, None], views)
 
 
 def _photo_from(subject: Subject, view: Cameras, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,7 +24,7 @@ from gen3dface.raster import rasterize_uv
 from gen3dface.render import Surface, show_values
 from gen3dface.texture import diffuse, edge_laplacian, texels_to_vertices
 
-_FOLDS = (0.6, 0.85, 0.95)  # powers of openness to a colour: in folds light is red, for it went through skin
+_FOLDS = (1.0, 1.45, 1.6)  # powers of openness to a colour: in folds light is red, for it went through skin
 _LIT = 0.3  # openness below which a colour in the photo says little of its skin
 _SEEN = 0.3  # the photo's trust from which a colour counts as seen
 _PULL = 1e-2  # how strongly skin far from all that is seen is drawn to its median
@@ -132,9 +132,8 @@ def _at_vertices(colour: Tensor, weight: Tensor, surface: Surface) -> tuple[Tens
 
 
 def _region(model: HeadModel, *names: str) -> Tensor:
-    """[V] bool: in any of these regions that the head has."""
-    masks = [model.regions[name] for name in names if name in model.regions]
-    return torch.stack(masks).any(0) if masks else torch.zeros(len(model.template), dtype=torch.bool)
+    """[V] bool: in any of these regions."""
+    return torch.stack([model.regions[name] for name in names]).any(0)
 
 
 def _median(colours: Tensor, trust: Tensor) -> Tensor | None:

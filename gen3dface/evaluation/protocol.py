@@ -18,7 +18,7 @@ MEASURES = (
     "lpips", "lpips_vgg", "ssim", "psnr", "iou", "reid", "identity", "agreement", "clip", "consistency", "halves",
     "janus", "fid", "kid",
 )  # fmt: skip
-FORMAT = "gen3dface.evaluation.3"  # grows when the same protocol gives other numbers
+FORMAT = "gen3dface.evaluation.4"  # grows when the same protocol gives other numbers
 
 
 _TITLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,39}")

