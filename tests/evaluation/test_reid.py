@@ -11,7 +11,7 @@ import torch
 from gen3dface.errors import MissingExtraError
 from gen3dface.evaluation.reid import ReID, matches
 from gen3dface.training.recogniser import SAME_PERSON
-from tests.evaluation.faces import DIFFERENT, SAME, SIZE, faces
+from tests.evaluation.faces import DIFFERENT, SAME, SIZE, blurred, faces
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ def test_a_face_is_looked_for_in_the_truth_alone(reid: ReID) -> None:
     assert found[0] > SAME_PERSON
     assert np.isnan(found[1])
     assert np.isnan(matches(found)).tolist() == [False, True]
+
+
+def test_a_face_that_may_be_none_does_not_count(reid: ReID) -> None:
+    face = faces("obama")
+    sure, unsure = blurred(face, 14), blurred(face, 18)
+    assert np.isfinite(reid(torch.cat([face, face]), torch.cat([sure, unsure]))).tolist() == [True, False]
 
 
 def test_two_faces_in_the_truth_are_none(reid: ReID) -> None:

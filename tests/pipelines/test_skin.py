@@ -15,7 +15,7 @@ from gen3dface.pipelines.appearance import PARTS, vertex_parts
 from gen3dface.pipelines.preview import Preview, preview
 from gen3dface.pipelines.skin import with_even_skin
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.render import Surface, show_values
+from gen3dface.render import Surface, box_max, show_values
 from tests.pipelines.needs import example_subject
 
 SIZE = 96
@@ -89,6 +89,25 @@ def test_hair_over_ears_stays(subject: Subject, views: Cameras, shown: Preview) 
     made, _ = with_even_skin(given, shown.coverage, subject, views)
     covered = (ears > 0.99).expand_as(given)
     assert (made - given)[covered].abs().mean() < 0.005
+
+
+def test_hair_that_hangs_beside_the_neck_is_no_skin() -> None:
+    """The hanging hair comes after the head's vertices: its pixels stay as they are, the neck's beside it do not."""
+    subject = example_subject("openpeople_03", SIZE)
+    count, views = len(subject.vertices), rig("head360", SIZE)[[0, 3, 8, 13]]
+    surface = subject.surface
+    assert len(surface.vertices) - count > 1000
+    hanging = torch.zeros(len(surface.vertices), 1)
+    hanging[count:] = 1
+    shown = preview(subject, views)
+    hair = show_values(surface, hanging, views) > 0.99
+    hair &= torch.stack([-box_max(-inside.float(), 1) for inside in hair[:, 0]])[:, None] > 0
+    noise = 0.1 * torch.randn(shown.colour.shape, generator=torch.Generator().manual_seed(0))
+    given = torch.lerp(torch.ones(()), shown.colour + noise, shown.coverage).clamp(0, 1)
+    made, face = with_even_skin(given, shown.coverage, subject, views)
+    assert hair.flatten(1).sum(1).min() > 100
+    assert (made - given).abs()[hair.expand_as(given)].max() == 0 and face[hair].max() == 0
+    assert (made - given).abs()[(face > 0.9).expand_as(given)].mean() > 0.03
 
 
 def test_heads_of_more_vertices_than_texels_get_the_same_skin(subject: Subject, views: Cameras, shown: Preview) -> None:
