@@ -1,8 +1,9 @@
-"""How open a surface is to light from all around: ambient occlusion (Zhukov et al., 1998)."""
+"""How open a surface is to light, and whither: ambient occlusion (Zhukov et al., 1998) and bent normals."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,23 @@ _STEEPEST = 0.1  # cosine from which on slopes no longer widen the tolerance
 _GOLDEN = math.pi * (1 + math.sqrt(5))
 
 
-def openness(vertices: Tensor, faces: Tensor, directions: int = 64) -> Tensor:
-    """The cosine-weighted share of its hemisphere that each vertex sees, [V] in 0..1; 1 where no normal is known.
+@dataclass(frozen=True)
+class Openness:
+    """What light reaches each vertex of a mesh: light that comes from direction w as 1 + g . w adds up to
+    share + g . direction, as a share of what an open surface has of even light.
+
+    Args:
+        share: [V] in 0..1, the cosine-weighted share of its hemisphere that it sees; 1 where no normal is known.
+        direction: [V, 3] the cosine-weighted mean of the directions that it sees; where all is open two thirds of the
+            normal, 0 where none is known.
+    """
+
+    share: Tensor
+    direction: Tensor
+
+
+def openness(vertices: Tensor, faces: Tensor, directions: int = 64) -> Openness:
+    """How far each vertex sees out.
 
     Args:
         vertices: [V, 3] any unit, on the CPU. faces: [F, 3], counter-clockwise from outside.
@@ -31,12 +47,15 @@ def openness(vertices: Tensor, faces: Tensor, directions: int = 64) -> Tensor:
     radius = placed.norm(dim=-1).max().clamp(min=1e-9)
     placed, normals = placed / radius, vertex_normals(vertices, faces)
     views = _from_all_around(directions)
-    open_, total = torch.zeros(len(vertices)), torch.zeros(len(vertices))
+    open_, mean, total = torch.zeros(len(vertices)), torch.zeros(len(vertices), 3), torch.zeros(len(vertices))
     for view, way in zip(views, F.normalize(views.centers, dim=-1), strict=True):
         cosine = (normals @ way).clamp(min=0)
-        open_ += cosine * _seen(placed, faces, view, cosine)
+        seen = cosine * _seen(placed, faces, view, cosine)
+        open_ += seen
+        mean += seen[:, None] * way
         total += cosine
-    return torch.where(total > 0, open_ / total.clamp(min=1e-9), 1.0)
+    known, total = total > 0, total.clamp(min=1e-9)
+    return Openness(torch.where(known, open_ / total, 1.0), mean / total[:, None])
 
 
 def _from_all_around(count: int) -> Cameras:

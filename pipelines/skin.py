@@ -1,4 +1,4 @@
-"""Skin that the photo does not show: the photo's, carried on over the surface and shaded by the head's own folds.
+"""Skin that the photo does not show: the photo's, carried on over the surface, in its light and the head's own folds.
 
 Small networks draw skin with marks and noise, in a light that is not the photo's, and ears worst of all. They are
 believed in where hair or clothes end and skin begins; how skin looks, the photo and the mesh know better.
@@ -16,16 +16,15 @@ from gen3dface.bake import BakedTexture
 from gen3dface.cameras import Cameras
 from gen3dface.heads import HeadModel
 from gen3dface.models.precision import exactly
-from gen3dface.openness import openness
+from gen3dface.openness import Openness, openness
 from gen3dface.pipelines.appearance import PARTS, padded, photo_texture, vertex_parts
 from gen3dface.pipelines.consensus import blended
+from gen3dface.pipelines.skin_light import light_on_skin, lit, unlit
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize_uv
 from gen3dface.render import Surface, show_values
 from gen3dface.texture import diffuse, edge_laplacian, texels_to_vertices
 
-_FOLDS = (1.0, 1.45, 1.6)  # powers of openness to a colour: in folds light is red, for it went through skin
-_LIT = 0.3  # openness below which a colour in the photo says little of its skin
 _SEEN = 0.3  # the photo's trust from which a colour counts as seen
 _PULL = 1e-2  # how strongly skin far from all that is seen is drawn to its median
 _LIKE = (0.5, 0.75)  # likeness to skin between which a vertex becomes skin
@@ -46,8 +45,8 @@ class _Palette:
     """What the photo tells of a head's colours.
 
     Args:
-        skin: [V, 3], as if all of the head were skin, folds shaded. others: typical colours [3] of hair and clothes,
-            where the photo shows any. parts: [V, P], see `vertex_parts`.
+        skin: [V, 3], as if all of the head were skin, in the photo's light. others: typical colours [3] of hair and
+            clothes, where the photo shows any. parts: [V, P], see `vertex_parts`.
     """
 
     skin: Tensor
@@ -80,14 +79,16 @@ def _palette(subject: Subject, side: int) -> _Palette:
     colours, trust = _at_vertices(photo.colour, photo.confidence, surface)
     parts = vertex_parts(subject.portrait, subject.fit.camera, surface, model)
     hair, clothes, skin = (trust * (parts[:, PARTS.index(name)] > 0.5) for name in ("hair", "clothes", "skin"))
-    folds = padded(openness(subject.vertices, model.faces), surface, 1.0)[:, None]
+    head = openness(subject.vertices, model.faces)
+    found = Openness(padded(head.share, surface, 1.0), padded(head.direction, surface))
     bare = skin * padded(_region(model, "face", "neck") & ~_region(model, "ears", *_NOT_BARE), surface)
-    flat = colours / folds.clamp(min=_LIT) ** colours.new_tensor(_FOLDS)
+    light = light_on_skin(colours, bare, found)
+    flat = unlit(colours, light, found)
     laplacian = edge_laplacian(surface.faces, len(surface.vertices))
     typical = _median(flat, bare)
     even = diffuse(flat, bare, laplacian, colours.new_tensor(_SKIN) if typical is None else typical, _PULL).clamp(0, 1)
     others = [found for found in (_median(colours, hair), _median(colours, clothes)) if found is not None]
-    return _Palette(even * folds ** colours.new_tensor(_FOLDS), others, parts)
+    return _Palette(lit(even, light, found).clamp(max=1), others, parts)
 
 
 def _shown_skin(made: BakedTexture, palette: _Palette, subject: Subject) -> Tensor:

@@ -14,20 +14,28 @@ from gen3dface.openness import openness
 def test_a_convex_surface_is_wholly_open() -> None:
     ball = trimesh.creation.icosphere(subdivisions=3, radius=0.1)
     found = openness(torch.tensor(ball.vertices).float(), torch.tensor(ball.faces))
-    assert found.min() > 0.97 and found.max() <= 1
+    assert found.share.min() > 0.97 and found.share.max() <= 1
+    torch.testing.assert_close(found.direction, torch.tensor(ball.vertices).float() / 0.15, atol=0.04, rtol=0)
 
 
 @pytest.mark.parametrize("depth", [0.3, 0.6, 1.2])
 def test_the_bottom_of_a_well_sees_the_disc_of_its_rim(depth: float) -> None:
-    """From a patch on the axis of a disc of radius r in a distance h its view factor is r^2 / (r^2 + h^2)."""
+    """From a patch on the axis of a disc of radius r in a distance h its view factor is 1 - s, s = h^2 / (r^2 + h^2).
+
+    The mean direction in the same cone is 2 / 3 (1 - s^(3/2)) along the axis.
+    """
     rim = 0.5
     found = openness(*_well(rim, depth), directions=512)
-    assert found[0].item() == pytest.approx(rim**2 / (rim**2 + depth**2), abs=0.03)
+    shut = depth**2 / (rim**2 + depth**2)
+    assert found.share[0].item() == pytest.approx(1 - shut, abs=0.03)
+    assert found.direction[0].tolist() == pytest.approx([0, 0, 2 / 3 * (1 - shut**1.5)], abs=0.03)
 
 
 def test_size_and_place_do_not_matter() -> None:
     vertices, faces = _well(0.5, 0.6)
-    torch.testing.assert_close(openness(0.02 * vertices + 7, faces), openness(vertices, faces), atol=0.06, rtol=0)
+    moved, found = openness(0.02 * vertices + 7, faces), openness(vertices, faces)
+    torch.testing.assert_close(moved.share, found.share, atol=0.06, rtol=0)
+    torch.testing.assert_close(moved.direction, found.direction, atol=0.06, rtol=0)
 
 
 def _well(rim: float, depth: float, sides: int = 64) -> tuple[torch.Tensor, torch.Tensor]:

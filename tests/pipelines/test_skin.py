@@ -71,7 +71,7 @@ def test_ears_are_shaded_by_their_folds(subject: Subject, views: Cameras, shown:
     made, _ = with_even_skin(shown.colour, shown.coverage, subject, views)
     ears = seen(subject, views, subject.model.regions["ears"])[:, 0]
     values = torch.ones(len(subject.surface.vertices), 1)
-    values[: len(subject.vertices), 0] = openness(subject.vertices, subject.model.faces)
+    values[: len(subject.vertices), 0] = openness(subject.vertices, subject.model.faces).share
     open_ = show_values(subject.surface, values, views)[:, 0]
     assert ears.sum() > 200
     before, after = (
