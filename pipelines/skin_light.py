@@ -21,7 +21,8 @@ _LIT = 0.3  # openness below which a colour in the photo says little of its skin
 _OPEN = 0.1  # and below which no direction is told
 _ROUNDS = 10
 _FEW = 30  # vertices that tell no light
-_SEEN = 0.3
+_SEEN = 0.3  # trust from which a vertex is looked at
+_DARK = 1e-3  # brightness below which there is no light
 
 
 def light_on_skin(colours: Tensor, trust: Tensor, found: Openness) -> Tensor:
@@ -32,9 +33,9 @@ def light_on_skin(colours: Tensor, trust: Tensor, found: Openness) -> Tensor:
     """
     prior = colours.new_tensor(_ABOVE, dtype=torch.float64)
     seen = trust > _SEEN
-    if seen.sum() < _FEW:
-        return prior.to(colours)
     brightness = (colours / _folds(found.share.clamp(min=_LIT))).mean(1)[seen].double()
+    if seen.sum() < _FEW or brightness.median() < _DARK:
+        return prior.to(colours)
     target = brightness / brightness.median()
     share = found.share[seen, None].clamp(min=_OPEN)
     rows = torch.cat([torch.ones_like(target)[:, None], (found.direction[seen] / share).double()], 1)

@@ -33,9 +33,10 @@ def test_the_light_comes_back_from_a_face_with_a_beard(
     assert (light_on_skin(colours, face, found) - given).norm() < 0.45 * (usual - given).norm()
 
 
-def test_without_skin_light_comes_from_above(found: Openness, face: torch.Tensor) -> None:
-    light = light_on_skin(torch.rand(len(face), 3), torch.zeros_like(face), found)
-    assert light[1] > 0 and light[0] == light[2] == 0
+def test_without_skin_or_light_it_comes_from_above(found: Openness, face: torch.Tensor) -> None:
+    for colours, trust in ((torch.rand(len(face), 3), torch.zeros_like(face)), (torch.zeros(len(face), 3), face)):
+        light = light_on_skin(colours, trust, found)
+        assert light[1] > 0 and light[0] == light[2] == 0
 
 
 def test_an_open_sphere_is_lit_by_two_thirds_of_the_light() -> None:
