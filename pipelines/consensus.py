@@ -13,6 +13,7 @@ from torch import Tensor
 from gen3dface.bake import BakedTexture, Picture, bake
 from gen3dface.cameras import Cameras
 from gen3dface.models.precision import exactly
+from gen3dface.pipelines.preview import SOLID
 from gen3dface.render import Surface, box_max, render
 
 _SHARE = 0.3  # by which a view gives way; more blurs
@@ -31,7 +32,7 @@ def agreed(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> T
     baked = blended(images, masks, surface, views)
     planes = torch.cat([baked.colour, baked.known[None]])
     shown, coverage = render(surface, planes, views, background=planes.new_tensor([1, 1, 1, 0]))
-    known = (shown[:, 3:] > 0.99) & (coverage > 1 - 1e-3) & (masks > _SOLID)
+    known = (shown[:, 3:] > 0.99) & (coverage > SOLID) & (masks > _SOLID)
     return torch.lerp(images, shown[:, :3], _SHARE * known)
 
 

@@ -20,6 +20,7 @@ from gen3dface.render import render, show_values
 PREVIEW_PLANES = 3 + 1 + 1 + 3 + 3
 _REACH = 0.2  # metres that a condition channel of 1 stands for: half the volume's side
 _TEXELS = 2
+SOLID = 1 - 1e-3  # coverage from which a pixel is the mesh alone
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Preview:
 
         Not at all on the preview's outline, where its colours mix with white.
         """
-        return self.confidence * (self.coverage > 1 - 1e-3)
+        return self.confidence * (self.coverage > SOLID)
 
 
 def preview(subject: Subject, views: Cameras, texels: int = _TEXELS) -> Preview:

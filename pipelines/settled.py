@@ -15,7 +15,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.appearance import padded
-from gen3dface.pipelines.preview import Preview, preview
+from gen3dface.pipelines.preview import SOLID, Preview, preview
 from gen3dface.pipelines.profile import before_face, before_skin
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max, sample_image, show_values
@@ -25,7 +25,6 @@ _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper tha
 _CLEAR = (0.12, 0.35)
 _CLOSED = 1 / 64  # of the view's side: half the width of lines, as of lids and lips, across which the face is one
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
-_SOLID = 1 - 1e-3  # coverage from which a pixel is the mesh alone
 _VEIL = 0.06  # coverage below which a network means none
 
 
@@ -40,7 +39,7 @@ def settled(
         bare: [N, 1, S, S] in 0..1, where the views show bare skin of the face.
     """
     shown = preview(subject, views, _TEXELS)
-    solid = shown.coverage > _SOLID
+    solid = shown.coverage > SOLID
     sure = torch.maximum(_clear(shown, _face_in(subject, views)) * solid, before_face(subject, views, solid))
     if bare is not None:
         sure = torch.maximum(sure, before_skin(bare, masks, solid, views))

@@ -13,7 +13,7 @@ from gen3dface.openness import Openness
 
 _FOLDS = (1.0, 1.45, 1.6)  # powers of openness to a colour: in folds light is red, for it went through skin
 _ABOVE = (0.0, 0.4, 0.0)  # what g is where skin tells nothing: most light comes from above
-_TRUST = 0.03  # of that, against all of the skin
+_PULL = 0.03  # towards that, against 1 for all of the skin
 _OUTLIER = 0.1  # share of the brightness by which skin may be off before it counts less: beards, make-up, shadows
 _STRONGEST = 0.9  # length of g: from nowhere comes less than nothing
 _DARKEST, _BRIGHTEST = 0.3, 2.0  # of what the light's direction does to a vertex
@@ -40,7 +40,7 @@ def light_on_skin(colours: Tensor, trust: Tensor, found: Openness) -> Tensor:
     share = found.share[seen, None].clamp(min=_OPEN)
     rows = torch.cat([torch.ones_like(target)[:, None], (found.direction[seen] / share).double()], 1)
     wanted = torch.cat([prior.new_ones(1), prior])
-    pull = _TRUST * torch.diag(prior.new_tensor([0.0, 1.0, 1.0, 1.0]))
+    pull = _PULL * torch.diag(prior.new_tensor([0.0, 1.0, 1.0, 1.0]))
     solution = wanted
     for _ in range(_ROUNDS):
         weight = trust[seen].double() / (1 + ((target - rows @ solution) / _OUTLIER) ** 2)
