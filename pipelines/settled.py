@@ -15,7 +15,7 @@ from gen3dface.cameras import Cameras
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.appearance import padded
-from gen3dface.pipelines.preview import SOLID, Preview, preview
+from gen3dface.pipelines.preview import SOLID, Preview, preview, ramp
 from gen3dface.pipelines.profile import before_face, before_skin
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.render import box_max, sample_image, show_values
@@ -25,6 +25,9 @@ _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper tha
 _CLEAR = (0.12, 0.35)
 _CLOSED = 1 / 64  # of the view's side: half the width of lines, as of lids and lips, across which the face is one
 _FRAME = 0.03  # of the photo's longer side over which it fades at its frame
+# how far a view is the photo's own, between which it comes to take all of the photo (10.5 and 8.6 degrees from it): a
+# mixture of two outlines is a ghost, and further off what stands beyond the mesh is no longer where it belongs
+_OWN = (0.7, 0.85)
 _VEIL = 0.06  # coverage below which a network means none
 
 
@@ -44,7 +47,7 @@ def settled(
     if bare is not None:
         sure = torch.maximum(sure, before_skin(bare, masks, solid, views))
     images, masks = torch.lerp(images, shown.colour, sure), torch.lerp(masks, shown.coverage, sure)
-    own = own_view(views, subject.fit.camera)
+    own = ramp(own_view(views, subject.fit.camera), _OWN)
     for row in own.nonzero()[:, 0].tolist():
         colour, alpha, framed = _photo_from(subject, views[[row]], shown.position[row])
         images[row] = torch.lerp(images[row], colour, own[row] * framed)
@@ -60,8 +63,7 @@ def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _clear(shown: Preview, face: Tensor) -> Tensor:
     """[N, 1, S, S] in 0..1: how far the photo settles a pixel of the face [N, 1, S, S]."""
-    low, high = _CLEAR
-    sure = ((shown.trust() - low) / (high - low)).clamp(0, 1)
+    sure = ramp(shown.trust(), _CLEAR)
     reach = round(_CLOSED * sure.shape[-1])
     closed = torch.stack([-box_max(-box_max(s[0], reach), reach) for s in sure])[:, None]
     return closed * face

@@ -19,6 +19,7 @@ from gen3dface.models.precision import exactly
 from gen3dface.openness import Openness, openness
 from gen3dface.pipelines.appearance import PARTS, padded, photo_texture, vertex_parts
 from gen3dface.pipelines.consensus import blended
+from gen3dface.pipelines.preview import ramp
 from gen3dface.pipelines.skin_light import light_on_skin, lit, unlit
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize_uv
@@ -69,7 +70,7 @@ def with_even_skin(images: Tensor, masks: Tensor, subject: Subject, views: Camer
     found = F.avg_pool2d(show_values(subject.surface, planes, large), _SUPERSAMPLE)
     share, face, coverage = found[:, 3:].split(1, 1)
     skin = found[:, :3] / coverage.clamp(min=1e-3)
-    return torch.lerp(images, skin, share * _ramp(masks, _SOLID)), face
+    return torch.lerp(images, skin, share * ramp(masks, _SOLID)), face
 
 
 def _palette(subject: Subject, side: int) -> _Palette:
@@ -99,13 +100,13 @@ def _shown_skin(made: BakedTexture, palette: _Palette, subject: Subject) -> Tens
     apart = _apart(colours, palette.skin) * (1 - _BARE * skin * padded(_region(model, "face"), surface))
     others = torch.stack([_apart(colours, other) for other in palette.others] or [torch.full_like(apart, torch.inf)])
     nearest = others.amin(0)
-    like = 1 / (1 + (apart / nearest.clamp(min=1e-3)) ** 2) * (1 - _ramp(apart, _STRANGE))
+    like = 1 / (1 + (apart / nearest.clamp(min=1e-3)) ** 2) * (1 - ramp(apart, _STRANGE))
     like = _carried_on(like, known > 0, surface)
-    like = _with_whole_ears(_ramp(like, _LIKE), like, known, subject)
+    like = _with_whole_ears(ramp(like, _LIKE), like, known, subject)
     face = padded(_region(model, "face", "ears", "neck") & ~_region(model, *_NOT_BARE), surface)
     top = padded(_region(model, "scalp", "skull"), surface) & ~face
     inner = palette.parts[:, PARTS.index("inner")]
-    return like * (1 - inner) * (face + top * _ramp(skin, _BALD))
+    return like * (1 - inner) * (face + top * ramp(skin, _BALD))
 
 
 def _carried_on(values: Tensor, known: Tensor, surface: Surface) -> Tensor:
@@ -122,7 +123,7 @@ def _with_whole_ears(share: Tensor, like: Tensor, known: Tensor, subject: Subjec
     for ear in (ears & left, ears & ~left):
         seen = ear & (known > 0)
         if seen.any():
-            share = torch.where(ear, torch.maximum(share, _ramp(like[seen].mean(), _EAR)), share)
+            share = torch.where(ear, torch.maximum(share, ramp(like[seen].mean(), _EAR)), share)
     return share
 
 
@@ -146,8 +147,3 @@ def _median(colours: Tensor, trust: Tensor) -> Tensor | None:
 def _apart(colours: Tensor, other: Tensor) -> Tensor:
     """[V] distance of colours' logarithms."""
     return ((colours + _DARK).log() - (other + _DARK).log()).norm(dim=-1)
-
-
-def _ramp(values: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """From 0 at the lower bound to 1 at the upper one."""
-    return ((values - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)

@@ -36,6 +36,22 @@ def test_from_where_it_was_taken_the_photo_is_the_view(subject: Subject) -> None
     assert (mask[0] * ~mesh).sum() > 10  # the outline of the head is the photo's, not the mesh's
 
 
+@pytest.mark.parametrize(("turned", "own"), [(7.0, 1.0), (13.0, 0.0)])
+def test_next_to_its_own_place_the_photo_is_all_or_nothing(subject: Subject, turned: float, own: float) -> None:
+    """A veil of a network's beside the head is gone, or stays: half of the photo's outline in it would be a ghost."""
+    camera = subject.crop.camera
+    angle = torch.tensor(turned).deg2rad()
+    around = torch.eye(4)
+    around[0, 0], around[0, 2], around[2, 0], around[2, 2] = angle.cos(), angle.sin(), -angle.sin(), angle.cos()
+    view = Cameras(camera.world_to_camera @ around, camera.intrinsics, SIZE, SIZE)
+    beside = slice(SIZE // 4, SIZE // 3)  # rows of the brow, where the photo shows a wall on either side
+    away = (box_max(preview(subject, view).coverage[0, 0], SIZE // 10) == 0)[beside, SIZE // 8 : -SIZE // 8]
+    assert away.sum() > 20
+    _, masks = settled(torch.full((1, 3, SIZE, SIZE), 0.6), torch.full((1, 1, SIZE, SIZE), 0.4), subject, view)
+    left = masks[0, 0, beside, SIZE // 8 : -SIZE // 8][away]
+    torch.testing.assert_close(left, torch.full_like(left, 0.4 * (1 - own)), atol=0.01, rtol=0)
+
+
 def test_a_quarter_turn_away_the_face_alone_is_the_photo_s(subject: Subject) -> None:
     views = rig("head360", SIZE)[[2, 8]]
     shown = preview(subject, views, texels=8)  # sharper than what a network is told
