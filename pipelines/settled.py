@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gen3dface.cameras import Cameras
+from gen3dface.heads.anatomy import inner_parts
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.appearance import padded
@@ -70,8 +71,8 @@ def _clear(shown: Preview, face: Tensor) -> Tensor:
 
 
 def _face_in(subject: Subject, views: Cameras) -> Tensor:
-    """[N, 1, S, S] in 0..1: where the views show the face."""
-    face = padded(subject.model.regions["face"].float(), subject.surface)
+    """[N, 1, S, S] in 0..1: where the views show the face, with eyes and teeth."""
+    face = padded((subject.model.regions["face"] | inner_parts(subject.model)).float(), subject.surface)
     return show_values(subject.surface, face[:, None], views)
 
 

@@ -5,11 +5,12 @@ import torch
 
 from gen3dface.cameras import Cameras, rig
 from gen3dface.evaluation.consistency import adjacent_errors
+from gen3dface.pipelines.appearance import padded
 from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
 from gen3dface.pipelines.settled import settled, unveiled
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.render import box_max
+from gen3dface.render import box_max, show_values
 from tests.pipelines.needs import example_subject
 
 SIZE = 96
@@ -59,6 +60,20 @@ def test_a_quarter_turn_away_the_face_alone_is_the_photo_s(subject: Subject) -> 
     taken = (masks > 0.99) & (shown.coverage > 0.999)
     assert 100 < taken[0].sum() < shown.coverage[0].sum() / 2 and taken[1].sum() == 0
     torch.testing.assert_close(images * taken, shown.colour * taken, atol=0.02, rtol=0)
+
+
+def test_eyes_and_teeth_are_the_photo_s(subject: Subject) -> None:
+    """An open smile seen from both sides: teeth that the photo shows are not drawn anew, nor are eyes."""
+    views = rig("head360", SIZE)[[1, 15]]
+    shown = preview(subject, views, texels=8)
+    regions = subject.model.regions
+    inside = padded(regions["teeth"] | regions["left_eye"] | regions["right_eye"], subject.surface)
+    there = show_values(subject.surface, inside[:, None].float(), views) > 0.99
+    there &= (shown.trust() > 0.4) & (shown.coverage > 0.999)
+    images, _ = settled(*nothing(2), subject, views)
+    assert there.sum() > 20
+    apart = (images - shown.colour).abs() * there
+    assert apart.sum() < 0.02 * 3 * there.sum()
 
 
 def test_a_veil_is_no_coverage() -> None:
