@@ -87,6 +87,11 @@ def _averaged(image: Tensor, factor: int) -> Tensor:
     return reduce(torch.add, (rows[..., i::factor] for i in range(factor))) / factor**2
 
 
+def ramp(values: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """From 0 at the lower bound to 1 at the upper one."""
+    return ((values - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
+
+
 def box_mean(values: Tensor, reach: int) -> Tensor:
     """Mean of [H, W] over windows of 2 reach + 1 pixels, the image alone."""
     return _box(torch.add, values, reach, 0.0) / _box(torch.add, torch.ones_like(values), reach, 0.0)

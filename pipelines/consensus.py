@@ -14,7 +14,7 @@ from gen3dface.bake import BakedTexture, Picture, bake
 from gen3dface.cameras import Cameras
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.preview import SOLID
-from gen3dface.render import Surface, box_max, render
+from gen3dface.render import Surface, box_max, ramp, render
 
 _SHARE = 0.3  # by which a view gives way; more blurs
 _TEXELS = 2  # of the texture's side for a pixel of the views' side
@@ -38,6 +38,6 @@ def agreed(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> T
 
 def blended(images: Tensor, masks: Tensor, surface: Surface, views: Cameras) -> BakedTexture:
     """One texture of the head from views [N, 3, S, S] of coverage [N, 1, S, S]."""
-    cores = [((-box_max(-mask[0], 1) - _SOLID) / (1 - _SOLID)).clamp(0, 1) for mask in masks]
+    cores = [ramp(-box_max(-mask[0], 1), (_SOLID, 1)) for mask in masks]
     pictures = [Picture(i, core, camera) for i, core, camera in zip(images, cores, views, strict=True)]
     return bake(surface, pictures, images.new_zeros(3, *[_TEXELS * views.height] * 2))

@@ -68,8 +68,3 @@ def _geometry(subject: Subject, views: Cameras) -> tuple[Tensor, Tensor]:
     surface = subject.surface
     found = show_values(surface, torch.cat([surface.vertices, surface.normals()], 1), views)
     return found[:, :3], F.normalize(found[:, 3:], dim=1)
-
-
-def ramp(values: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """From 0 at the lower bound to 1 at the upper one."""
-    return ((values - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)

@@ -16,10 +16,10 @@ from gen3dface.heads.anatomy import inner_parts
 from gen3dface.models.copy_gate import own_view
 from gen3dface.models.precision import exactly
 from gen3dface.pipelines.appearance import padded
-from gen3dface.pipelines.preview import SOLID, Preview, preview, ramp
+from gen3dface.pipelines.preview import SOLID, Preview, preview
 from gen3dface.pipelines.profile import before_face, before_skin
 from gen3dface.pipelines.subjects import Subject
-from gen3dface.render import box_max, sample_image, show_values
+from gen3dface.render import box_max, ramp, sample_image, show_values
 
 _TEXELS = 8  # of the texture's side for a pixel of the views' side: sharper than what the network is told
 # the photo's trust in a pixel between which it comes to settle it: where it only grazes skin, shade makes that dark
@@ -58,7 +58,7 @@ def settled(
 
 def unveiled(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Without the faint coverage all around that a network leaves."""
-    kept = ((masks - _VEIL) / (1 - _VEIL)).clamp(min=0)
+    kept = ramp(masks, (_VEIL, 1))
     return 1 - (1 - images) * kept / masks.clamp(min=1e-3), kept
 
 

@@ -19,11 +19,10 @@ from gen3dface.models.precision import exactly
 from gen3dface.openness import Openness, openness
 from gen3dface.pipelines.appearance import PARTS, padded, photo_texture, vertex_parts
 from gen3dface.pipelines.consensus import blended
-from gen3dface.pipelines.preview import ramp
 from gen3dface.pipelines.skin_light import light_on_skin, lit, unlit
 from gen3dface.pipelines.subjects import Subject
 from gen3dface.raster import rasterize_uv
-from gen3dface.render import Surface, show_values
+from gen3dface.render import Surface, ramp, show_values
 from gen3dface.texture import diffuse, edge_laplacian, texels_to_vertices
 
 _SEEN = 0.3  # the photo's trust from which a colour counts as seen

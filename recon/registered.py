@@ -18,6 +18,7 @@ from gen3dface.photo.trust import trusted_matte
 from gen3dface.pipelines.appearance import photo_texture
 from gen3dface.pipelines.output import MultiViewOutput
 from gen3dface.recon.textured_head import EYES, SKIN, Skeleton, TexturedHead
+from gen3dface.render import ramp
 
 logger = logging.getLogger(__name__)
 
@@ -85,5 +86,5 @@ def _photo_picture(portrait: Portrait, fit: HeadFit) -> Picture:
 
 
 def _view_pictures(views: MultiViewOutput) -> list[Picture]:
-    alpha = ((views.masks[:, 0] - _VIEW_EDGE) / (1 - _VIEW_EDGE)).clamp(0, 1)
+    alpha = ramp(views.masks[:, 0], (_VIEW_EDGE, 1))
     return [Picture(i, a, c) for i, a, c in zip(views.tensor(), alpha, views.cameras, strict=True)]

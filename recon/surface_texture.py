@@ -16,7 +16,7 @@ from gen3dface.raster import rasterize_uv
 from gen3dface.recon.extraction import Mesh
 from gen3dface.recon.sdf_field import SDFField
 from gen3dface.recon.textured_head import TexturedHead
-from gen3dface.render import Surface
+from gen3dface.render import Surface, ramp
 
 ColourAt = Callable[[Tensor], Tensor]  # what a surface shows at points [P, 3] on it: [P, 3] in 0..1
 
@@ -48,7 +48,7 @@ def textured(
 
 def pictures_of(views: MultiViewOutput, weights: Tensor | None = None) -> list[Picture]:
     """The views as what a texture is blended from. weights: [N] (default: all alike)."""
-    alphas = ((views.masks[:, 0] - _WHOLE) / (1 - _WHOLE)).clamp(0, 1)
+    alphas = ramp(views.masks[:, 0], (_WHOLE, 1))
     counts = [1.0] * len(views) if weights is None else (weights / weights.mean()).tolist()
     return [Picture(*parts) for parts in zip(views.tensor(), alphas, views.cameras, counts, strict=True)]
 

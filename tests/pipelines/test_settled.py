@@ -5,6 +5,7 @@ import torch
 
 from gen3dface.cameras import Cameras, rig
 from gen3dface.evaluation.consistency import adjacent_errors
+from gen3dface.heads.skinning import rotation_matrices
 from gen3dface.pipelines.appearance import padded
 from gen3dface.pipelines.consensus import agreed
 from gen3dface.pipelines.preview import preview
@@ -41,9 +42,8 @@ def test_from_where_it_was_taken_the_photo_is_the_view(subject: Subject) -> None
 def test_next_to_its_own_place_the_photo_is_all_or_nothing(subject: Subject, turned: float, own: float) -> None:
     """A veil of a network's beside the head is gone, or stays: half of the photo's outline in it would be a ghost."""
     camera = subject.crop.camera
-    angle = torch.tensor(turned).deg2rad()
     around = torch.eye(4)
-    around[0, 0], around[0, 2], around[2, 0], around[2, 2] = angle.cos(), angle.sin(), -angle.sin(), angle.cos()
+    around[:3, :3] = rotation_matrices(torch.tensor([0, turned, 0]).deg2rad())
     view = Cameras(camera.world_to_camera @ around, camera.intrinsics, SIZE, SIZE)
     beside = slice(SIZE // 4, SIZE // 3)  # rows of the brow, where the photo shows a wall on either side
     away = (box_max(preview(subject, view).coverage[0, 0], SIZE // 10) == 0)[beside, SIZE // 8 : -SIZE // 8]
